@@ -1,0 +1,156 @@
+"""What a trained network scores: all objectives from the same weights and the same pass over the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from hwmodel.accelerator import Accelerator, build_accelerator
+from hwmodel.simulate import Simulation, simulate
+from objectives.activity import Activity, record
+from objectives.architecture import layer_shapes
+from objectives.checkpoint import load_tensors
+from objectives.data import Dataset, describe
+from objectives.errors import CheckpointError
+from objectives.network import SpikingNetwork, build_network
+from objectives.neurobench import neurobench
+from objectives.spec import AcceleratorSpec, Study
+
+_UJ_PER_J = 1e6
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score of one network on some images.
+
+    Attributes:
+        values: `accuracy` (share), `latency_ms` (mean over images), `fps_per_watt`, `energy_uj` (mean over images).
+        details: JSON-ready: standard error, firing rates, silent layers, NeuroBench's figures, first layer, the
+            hardware report, whether it fits the device, hazards.
+        on_baseline_accelerator: `latency_ms` and `fps_per_watt` of the same activity on the baseline's
+            accelerator; None without a baseline, or where the baseline has another network.
+    """
+
+    values: dict[str, float]
+    details: dict[str, Any]
+    on_baseline_accelerator: dict[str, float] | None
+
+
+def accelerator_of(study: Study) -> Accelerator:
+    """The accelerator of one trial.
+
+    Raises:
+        AcceleratorError: It does not fit the network; the message names the layer and what is right.
+    """
+    return _build(study, study.accelerator)
+
+
+def score(
+    study: Study, network: SpikingNetwork, images: Tensor, labels: Tensor, *, seed: int, baseline: Study | None
+) -> Score:
+    """Score a network on images `(N, C, H, W)` with labels `(N,)`.
+
+    With `accelerator.input: rate` a directly trained network is evaluated a second time, rate-coded: that
+    activity drives the accelerator, and its accuracy stands beside the trained coding's.
+
+    Args:
+        study: The trial's settings.
+        network: The trained network.
+        images: Images to evaluate.
+        labels: Their classes.
+        seed: Keys random input coding.
+        baseline: The baseline trial's settings, for `on_baseline_accelerator`.
+
+    Raises:
+        TrainingError: There are no images.
+        AcceleratorError: The accelerator does not fit the network.
+        DeviceError: The device's static power, and so its energy, is unknown.
+    """
+    trained = record(network, images, labels, encoding=study.encoding, seed=seed)
+    seen = trained
+    if _is_recoded(study):
+        seen = record(network, images, labels, encoding="rate", seed=seed)
+    simulation = simulate(accelerator_of(study), seen.counts)
+    return Score(
+        values={
+            "accuracy": trained.accuracy,
+            **_hardware(simulation),
+            "energy_uj": float(simulation.energy_j.mean()) * _UJ_PER_J,
+        },
+        details=_details(study, network, trained, seen, simulation),
+        on_baseline_accelerator=_on_baseline(study, baseline, seen),
+    )
+
+
+def score_test(study: Study, weights: bytes, data: Dataset, seed: int) -> Score:
+    """Score exported weights on the held-back test set.
+
+    Raises:
+        CheckpointError: The weights are torn or of another network.
+    """
+    network = build_network(study, data.info, seed)
+    try:
+        network.load_state_dict(load_tensors(weights))
+    except RuntimeError as error:  # torch: names or shapes differ
+        raise CheckpointError(
+            f"the weights do not fit the network {study.network}; give those of this trial"
+        ) from error
+    return score(study, network, data.test.images, data.test.labels, seed=seed, baseline=None)
+
+
+def _build(study: Study, hardware: AcceleratorSpec) -> Accelerator:
+    return build_accelerator(
+        layer_shapes(study.network, describe(study.dataset.name).image),
+        hardware.neural_cores,
+        dense_first=_is_dense_first(study),
+        time_steps=study.time_steps,
+        clock_hz=hardware.clock_mhz * 1e6,
+        mode=hardware.mode,
+        schedule=hardware.schedule,
+        device=hardware.device,
+        preset=hardware.preset,
+    )
+
+
+def _is_dense_first(study: Study) -> bool:
+    return study.encoding == "direct" and study.accelerator.input == "same"
+
+
+def _is_recoded(study: Study) -> bool:
+    return study.encoding != "rate" and study.accelerator.input == "rate"
+
+
+def _hardware(simulation: Simulation) -> dict[str, float]:
+    return {"latency_ms": simulation.latency_ms, "fps_per_watt": simulation.fps_per_watt}
+
+
+def _on_baseline(study: Study, baseline: Study | None, seen: Activity) -> dict[str, float] | None:
+    if baseline is None or baseline.network != study.network:
+        return None
+    return _hardware(simulate(_build(study, baseline.accelerator), seen.counts))
+
+
+def _details(
+    study: Study, network: SpikingNetwork, trained: Activity, seen: Activity, simulation: Simulation
+) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "images": len(trained.correct),
+        "accuracy_standard_error": trained.standard_error,
+        "firing_rates": trained.firing_rates,
+        "silent_layers": trained.silent_layers,
+        "neurobench": neurobench(network, trained).report(),
+        "first_layer": {
+            "core": "dense" if _is_dense_first(study) else "sparse",
+            "input": "rate" if study.accelerator.input == "rate" else study.encoding,
+            "latency_share": simulation.first_layer_share,
+        },
+        "fits_device": simulation.fits_device,
+        "hazards": simulation.hazards,
+        "hardware": simulation.report(),
+    }
+    if _is_recoded(study):
+        details["accuracy_under_accelerator_input"] = seen.accuracy
+        details["firing_rates_under_accelerator_input"] = seen.firing_rates
+    return details

@@ -1,0 +1,408 @@
+"""The study file: strict, frozen models of one YAML, checked as a whole before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from objectives import yamlfile
+from objectives.errors import SpecError
+from objectives.space import Choice, Domain, Params, Scalar, dimensions, walk
+
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
+    "accuracy": "maximize",
+    "latency_ms": "minimize",
+    "fps_per_watt": "maximize",
+    "energy_uj": "minimize",
+}
+"""Every objective a study may ask for, with its direction."""
+
+FROZEN = (
+    "dataset", "network", "pool", "encoding", "time_steps", "neuron", "surrogate", "slope", "alpha", "beta",
+    "threshold", "loss", "train", "accelerator", "search", "objectives", "constraints", "baseline",
+)  # fmt: skip
+"""The fields that decide a trial's result; the others may change while a study lives."""
+
+SEARCHABLE = (
+    "network", "pool", "encoding", "time_steps", "surrogate", "slope", "alpha", "beta", "threshold", "loss",
+    "train", "accelerator",
+)  # fmt: skip
+"""The fields (or sections) whose scalars may become dimensions of the search."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DatasetSpec(_Model):
+    """Which images, and how the training set is divided."""
+
+    name: Literal["digits", "mnist"]
+    limit: int | None = Field(default=None, ge=10, description="Use this many images of the training set, drawn by split_seed.")
+    validation: float = Field(default=0.2, gt=0, lt=1, description="Stratified share of the training set that the search sees as validation.")
+    split_seed: int = Field(default=0, ge=0)
+
+
+class TrainSpec(_Model):
+    """How one trial is trained."""
+
+    epochs: int = Field(default=10, ge=1, le=10_000)
+    batch: int = Field(default=64, ge=1)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(default=2e-3, gt=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    max_minutes: float | None = Field(default=None, gt=0, description="Training time after which a trial ends early, at the end of an epoch.")
+    seed: Literal["trial", "fixed"] = Field(default="trial", description="Each trial a seed of its own, or all trials the same.")
+
+
+class AcceleratorSpec(_Model):
+    """The accelerator that runs the trained network."""
+
+    preset: Literal["event-driven-2023"] = "event-driven-2023"
+    neural_cores: tuple[Annotated[int, Field(ge=1)], ...] = Field(description="Neural cores of each weighted layer; each divides the layer's width.")
+    clock_mhz: float = Field(default=100.0, gt=0)
+    device: str = "xcku115"
+    input: Literal["same", "rate"] = Field(default="same", description="Input coding on the accelerator: as trained, or rate-coded.")
+    mode: Literal["ideal", "rtl"] = "ideal"
+    schedule: Literal["sequential", "ping_pong"] = "sequential"
+
+
+class ConstraintsSpec(_Model):
+    """What makes a trial infeasible: it never enters a front."""
+
+    floor: dict[str, float] = Field(default_factory=dict, description="Least accuracy; default half way between chance and 1.")
+    fits_device: bool = True
+
+    @field_validator("floor")
+    @classmethod
+    def _known(cls, floor: dict[str, float]) -> dict[str, float]:
+        for name, value in floor.items():
+            if name != "accuracy":
+                raise ValueError(f"a floor holds for accuracy only, got {name!r}")
+            if not 0 <= value < 1:
+                raise ValueError(f"the accuracy floor is a share from 0 to below 1, got {value:g}")
+        return floor
+
+
+class SamplerSpec(_Model):
+    """Who suggests parameters."""
+
+    name: Literal["tpe", "nsga2", "random", "grid"] = "tpe"
+    seed: int = Field(default=0, ge=0)
+
+
+class StoppingSpec(_Model):
+    """When a trial reports its full objective vector: rungs at epochs `grace_epochs * reduction^k`."""
+
+    name: Literal["none"] = "none"
+    reduction: int = Field(default=3, ge=2)
+    grace_epochs: int = Field(default=1, ge=1)
+
+
+class BudgetSpec(_Model):
+    """When the study ends; the first limit reached counts, running trials finish."""
+
+    trials: int | None = Field(default=None, ge=1, le=1_000_000)
+    epochs: int | None = Field(default=None, ge=1)
+    hours: float | None = Field(default=None, gt=0)
+    max_failures: int = Field(default=5, ge=1, description="Failures in a row with one message after which the study pauses.")
+
+    @model_validator(mode="after")
+    def _limited(self) -> BudgetSpec:
+        if self.trials is None and self.epochs is None and self.hours is None:
+            raise ValueError("no limit given; set trials, epochs or hours")
+        return self
+
+
+class Study(_Model):
+    """One study; `resolve` turns it into the settings of one trial.
+
+    The fields are described in `docs/reference/study-file.md`.
+    """
+
+    study: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    notes: str | None = Field(default=None, max_length=10_000)
+    dataset: DatasetSpec
+    network: str = Field(max_length=500)
+    pool: Literal["before_lif", "after_lif"] = "before_lif"
+    encoding: Literal["direct", "rate", "latency"] = "direct"
+    time_steps: int = Field(ge=1, le=1_000)
+    neuron: Literal["lif"] = "lif"
+    surrogate: Literal["fast_sigmoid", "atan"] = "atan"
+    slope: float = Field(default=25.0, gt=0, description="Slope k of fast_sigmoid: 1/(1+k|u-theta|)^2.")
+    alpha: float = Field(default=2.0, gt=0, description="Alpha of atan: (alpha/2)/(1+(pi/2*alpha*(u-theta))^2).")
+    beta: float = Field(default=0.25, ge=0, le=1)
+    threshold: float = Field(default=1.0, gt=0)
+    loss: Literal["mse_count", "ce_rate", "ce_count"] = "mse_count"
+    train: TrainSpec
+    accelerator: AcceleratorSpec
+    search: dict[str, Domain]
+    objectives: tuple[Literal["accuracy", "latency_ms", "fps_per_watt", "energy_uj"], ...] = ("accuracy", "latency_ms", "fps_per_watt")
+    constraints: ConstraintsSpec = ConstraintsSpec()
+    sampler: SamplerSpec = SamplerSpec()
+    stopping: StoppingSpec = StoppingSpec()
+    budget: BudgetSpec
+    baseline: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    versions: Literal["same", "any"] = "same"
+
+    @field_validator("objectives")
+    @classmethod
+    def _two_or_more(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(names) < 2 or len(set(names)) != len(names):
+            raise ValueError(f"name two or more different objectives of {', '.join(OBJECTIVES)}")
+        if "accuracy" not in names:
+            raise ValueError("accuracy must be among the objectives: the floor and the reference point rest on it")
+        return names
+
+    @field_validator("search")
+    @classmethod
+    def _not_empty(cls, search: dict[str, Domain]) -> dict[str, Domain]:
+        if not search:
+            raise ValueError("the search space is empty; name at least one dimension, such as beta: {range: [0.05, 0.95]}")
+        names = [name for name, _, _ in dimensions(search)]
+        for name in names:
+            if name.partition(".")[0] not in SEARCHABLE:
+                raise ValueError(f"{name!r} cannot be searched; dimensions lie in {', '.join(SEARCHABLE)}")
+            if names.count(name) > 1 and name in search:
+                raise ValueError(f"the dimension {name!r} stands twice; keep one")
+        return search
+
+    @property
+    def directions(self) -> tuple[Literal["maximize", "minimize"], ...]:
+        """Direction of each objective, in the study's order."""
+        return tuple(OBJECTIVES[name] for name in self.objectives)
+
+    def floor(self, classes: int) -> float:
+        """Least accuracy of a feasible trial: the study's, else half way between chance and 1."""
+        return self.constraints.floor.get("accuracy", (1 + 1 / classes) / 2)
+
+    def resolve(self, params: Mapping[str, Scalar]) -> Study:
+        """The settings of one trial: this study with `params` written over its fields.
+
+        Raises:
+            SpecError: A parameter names no field or its value is not valid there.
+        """
+        data = self.model_dump(mode="json", by_alias=True)
+        for name, value in params.items():
+            _write(data, name, value)
+        try:
+            return Study.model_validate_json(json.dumps(data))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise SpecError(f"{'.'.join(map(str, first['loc']))}: {_problem(first)}") from error
+
+    def baseline_params(self) -> Params:
+        """Parameters of trial 0: the baseline's, and the study's own values where it is silent.
+
+        Raises:
+            SpecError: The baseline names an unknown dimension or lies outside the space.
+        """
+        data = self.model_dump(mode="json")
+        params = walk(self.search, lambda name, domain: _baseline_value(self.baseline, data, name, domain))
+        for name in self.baseline:
+            if name not in params:
+                raise SpecError(f"baseline.{name}: is no dimension of the search under the baseline's choices; remove it, or search it")
+        return params
+
+    def frozen(self) -> dict[str, Any]:
+        """The part of the study that decides results, as plain values."""
+        data = self.model_dump(mode="json", by_alias=True)
+        return {name: data[name] for name in FROZEN}
+
+    def frozen_hash(self) -> str:
+        """SHA-256 (hex) of the frozen part in canonical JSON."""
+        return hashlib.sha256(json.dumps(self.frozen(), sort_keys=True).encode()).hexdigest()
+
+    def changed(self, changes: Mapping[str, Scalar]) -> Study:
+        """This study with fields outside the frozen part set by dotted path, as `resume --set` does.
+
+        Raises:
+            SpecError: The field is frozen, unknown, or the value is not valid.
+        """
+        for name in changes:
+            root = name.partition(".")[0]
+            if root in FROZEN or root == "study":
+                raise SpecError(f"{name}: decides results and cannot change; start a study with another name for that")
+        return self.resolve(changes)
+
+
+def differences(old: Study, new: Study) -> list[str]:
+    """The frozen fields in which two studies differ, a line each: `path: old -> new`."""
+    before, after = dict(_leaves(old.frozen())), dict(_leaves(new.frozen()))
+    return [
+        f"{path}: {before.get(path, '(absent)')} -> {after.get(path, '(absent)')}"
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
+    ]
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        SpecError: The file cannot be read, or is not a valid study.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}; give the path of a study file") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: is not UTF-8 text; a study file is YAML") from error
+    return parse_study(text, str(path))
+
+
+def parse_study(text: str, source: str = "study.yaml") -> Study:
+    """Parse and check a study file's text.
+
+    Raises:
+        SpecError: One line for each problem: `source:line: field: what is wrong, what is right`.
+    """
+    document = yamlfile.parse(text, source)
+    if not isinstance(document.value, dict):
+        raise SpecError(f"{source}:1: a study file is a mapping of fields such as `study: my-study`, got {_noun(document.value)}")
+    try:
+        study = Study.model_validate_json(json.dumps(document.value))
+    except ValidationError as error:
+        raise SpecError("\n".join(dict.fromkeys(_messages(error, document)))) from error
+    for path, problem in _whole(study):
+        raise SpecError(document.message(path, problem))
+    return study
+
+
+def _whole(study: Study) -> Iterator[tuple[yamlfile.Path, str]]:
+    """Problems that only the study as a whole shows, the first one first."""
+    from objectives.feasible import check_fields  # the geometry of network and accelerator
+
+    yield from check_fields(study)
+    for name, domain, conditions in dimensions(study.search):
+        path = _search_path(name, conditions)
+        for value in domain.corners():
+            try:
+                resolved = study.resolve({**conditions, name: value})
+            except SpecError as error:
+                yield path, f"{value!r} is not valid there: {error}"
+                continue
+            for _, problem in check_fields(resolved):
+                yield path, f"with {name} = {value}: {problem}"
+    if study.sampler.name == "grid":
+        for name, domain, conditions in dimensions(study.search):
+            if conditions or domain.points() is None:
+                yield _search_path(name, conditions), "a grid needs choices, whole numbers or ranges with a step, without conditions; or use another sampler"
+    try:
+        study.baseline_params()
+    except SpecError as error:
+        field, _, problem = str(error).partition(": ")
+        yield ("baseline", *field.split(".", 1)[1:]), problem
+
+
+def _search_path(name: str, conditions: Params) -> yamlfile.Path:
+    path: list[str | int] = ["search"]
+    for chosen, option in conditions.items():
+        path += [chosen, "choice", str(option)]
+    return (*path, name)
+
+
+def _baseline_value(baseline: Mapping[str, Scalar], data: Any, name: str, domain: Domain) -> Scalar:
+    try:
+        value: Scalar = baseline[name] if name in baseline else _read(data, name)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise SpecError(f"baseline.{name}: the study has no field {name!r} to take the value from; give it") from error
+    if isinstance(value, int) and not isinstance(value, bool) and not isinstance(domain, Choice) and domain.holds(float(value)):
+        return float(value)
+    if not domain.holds(value):
+        origin = "" if name in baseline else " (the study's own value, as the baseline does not name it)"
+        raise SpecError(f"baseline.{name}: {value}{origin} lies outside the search space; expected {domain.describe()}")
+    return value
+
+
+def _read(data: Any, path: str) -> Any:
+    for part in path.split("."):
+        data = data[int(part)] if isinstance(data, list) else data[part]
+    return data
+
+
+def _write(data: Any, path: str, value: Scalar) -> None:
+    *parents, last = path.split(".")
+    try:
+        for part in parents:
+            data = data[int(part)] if isinstance(data, list) else data[part]
+        if isinstance(data, list):
+            data[int(last)] = value
+        else:
+            if last not in data:
+                raise KeyError(last)
+            data[last] = value
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise SpecError(f"{path}: the study has no such field; dimensions are dotted paths such as train.lr") from error
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}.{index}")
+    else:
+        yield path, value
+
+
+def _messages(error: ValidationError, document: yamlfile.Document) -> Iterator[str]:
+    for item in error.errors():
+        shapes = [part for part in item["loc"] if isinstance(part, str) and part.startswith(("tuple[", "dict["))]
+        path = _path_in(document, item["loc"])
+        if shapes and item["type"] in ("tuple_type", "dict_type"):
+            value = _at(document.value, path)
+            if isinstance(value, (dict, list)):
+                continue
+            yield document.message(path, f"expected a list of options or a mapping of options, got {_noun(value)}")
+            continue
+        yield document.message(path, _problem(item))
+
+
+def _path_in(document: yamlfile.Document, loc: tuple[str | int, ...]) -> yamlfile.Path:
+    """The part of a validation error's location that stands in the file (pydantic adds names of its own)."""
+    path: yamlfile.Path = ()
+    for index, part in enumerate(loc):
+        is_last = index == len(loc) - 1
+        if (*path, part) in document.lines or (is_last and isinstance(part, str) and "[" not in part and part not in _TAGS):
+            path = (*path, part)
+    return path
+
+
+_TAGS = ("range", "log", "int", "choice")
+
+
+def _at(value: Any, path: yamlfile.Path) -> Any:
+    for part in path:
+        value = value[part]
+    return value
+
+
+def _problem(item: Any) -> str:
+    kind, context, given = item["type"], item.get("ctx", {}), item.get("input")
+    if kind == "extra_forbidden":
+        return "unknown key; remove it or mend its spelling"
+    if kind == "missing":
+        return "is missing; add it"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "literal_error":
+        return f"expected {context['expected']}, got {given!r}"
+    if kind == "string_pattern_mismatch":
+        return f"expected a name of a-z, 0-9, '.', '_' and '-', starting with a letter or digit, at most 63 long, got {given!r}"
+    text = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"expected {text}, got {_noun(given)}" if item["msg"].startswith("Input should be") else text
+
+
+def _noun(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return "nothing" if value is None else repr(value)
