@@ -1,0 +1,95 @@
+"""The study server's application: API, pages, login, and Optuna's dashboard, behind one gate."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from objectives.errors import ObjectivesError
+from service.auth import Auth
+from service.dashboard import dashboard_app
+from service.errors import ServiceError
+from service.gate import Gate, problem
+from service.handout import Handout
+from service.record import Record
+from service.reports import Reports
+from service.routes import leases, login, pages, studies
+from service.settings import Settings
+from service.studies import Studies
+from storage.artifacts import Artifacts
+from storage.engine import is_transient
+from storage.errors import DatabaseError, StorageError
+
+log = logging.getLogger(__name__)
+
+
+def create_app(record: Record, auth: Auth, settings: Settings, *, loopback_only: bool = True) -> Gate:
+    """Put the server together.
+
+    Args:
+        record: The open database.
+        auth: Tokens and cookies.
+        settings: Lease times and the folder for artifacts.
+        loopback_only: Refuse requests for other hosts than this machine's loopback.
+    """
+    app = FastAPI(title="spikefront", version=version("spikefront"), docs_url=None, redoc_url=None)
+    all_studies = Studies(record)
+    handout = Handout(record, lease_s=settings.lease_s, checkpoint_s=settings.checkpoint_s)
+    reports = Reports(record, Artifacts(settings.var / "artifacts"), lease_s=settings.lease_s)
+    app.include_router(leases.router(handout, reports))
+    app.include_router(studies.router(all_studies))
+    app.include_router(pages.router(all_studies))
+    app.include_router(login.router(auth))
+    _add_health(app, record)
+    _add_errors(app)
+    app.mount("/", dashboard_app(record.optuna))  # type: ignore[arg-type]  # a2wsgi types ASGI its own way
+    return Gate(app, auth, loopback_only=loopback_only)
+
+
+def _add_health(app: FastAPI, record: Record) -> None:
+    @app.get("/healthz", summary="Whether server and database answer")
+    def health() -> dict[str, str]:
+        with record.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        return {"status": "ok", "version": version("spikefront")}
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(ServiceError)
+    def service_error(request: Request, error: ServiceError) -> Response:
+        return problem(error.status, str(error))
+
+    @app.exception_handler(ObjectivesError)
+    def objectives_error(request: Request, error: ObjectivesError) -> Response:
+        return problem(400, str(error))
+
+    @app.exception_handler(StorageError)
+    def storage_error(request: Request, error: StorageError) -> Response:
+        return problem(503 if isinstance(error, DatabaseError) else 500, str(error))
+
+    @app.exception_handler(SQLAlchemyError)
+    def database_error(request: Request, error: SQLAlchemyError) -> Response:
+        return _database_problem(error)
+
+    @app.exception_handler(RequestValidationError)
+    def validation_error(request: Request, error: RequestValidationError) -> Response:
+        return problem(400, "; ".join(_words(item) for item in error.errors()[:5]))
+
+
+def _database_problem(error: Exception) -> Response:
+    if is_transient(error):
+        log.warning("the database is away: %s", type(error).__name__, extra={"action": "request"})
+        return problem(503, "the database is away for now; try again")
+    raise error
+
+
+def _words(item: Any) -> str:
+    place = ".".join(str(part) for part in item["loc"] if part != "body")
+    return f"{place}: {item['msg']}" if place else str(item["msg"])

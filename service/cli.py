@@ -1,0 +1,356 @@
+"""The command line: `spikefront run studies/digits.yaml`, and what goes with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from hwmodel.errors import HwmodelError
+from objectives.errors import ObjectivesError
+from service import log
+from service.errors import RunFailed, ServiceError, Unavailable, UsageError
+from service.settings import Settings, load_settings
+from storage.errors import StorageError
+
+app = typer.Typer(
+    help="Search the hyperparameters of spiking neural networks for accuracy, latency and frames per second per watt "
+    "on an event-driven FPGA accelerator.\n\nBegin with: spikefront run studies/digits.yaml",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+hw = typer.Typer(help="The accelerator model.", no_args_is_help=True)
+app.add_typer(hw, name="hw")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
+Workers = Annotated[int, typer.Option("--workers", "-w", min=0, max=256, help="Local workers; one core each.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; any but loopback needs SPIKEFRONT_TOKEN.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; without it 8600, or any free one.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as budget.trials=200.")
+]
+
+out = Console(highlight=False)
+progress = Console(stderr=True, highlight=False)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A study file; see docs/reference/study-file.md.")],
+    workers: Workers = os.cpu_count() or 1,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Run a study on this machine: server, workers, live view. Ctrl-C saves; `resume` goes on.
+
+    The same file again goes on with the study, or says that it is complete.
+    """
+    from objectives.spec import load_study
+    from service.run import Plan
+
+    study = load_study(file)
+    plan = Plan(study.study, (file.read_text(encoding="utf-8"), str(file)), {}, workers, _checked(host), port)
+    _run(plan, as_json)
+
+
+@app.command()
+def resume(
+    study: StudyName,
+    sets: Sets = None,
+    workers: Workers = os.cpu_count() or 1,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a study that was interrupted, stopped or paused, or whose budget is to be raised.
+
+    Example: spikefront resume digits --set budget.trials=200
+    """
+    from service.run import Plan
+
+    _run(Plan(study, None, _changes(sets), workers, _checked(host), port), as_json)
+
+
+@app.command()
+def stop(study: StudyName) -> None:
+    """Stop a study, wherever it runs: its trials are saved and handed back."""
+    with _studies() as studies:
+        studies.stop(study)
+    out.print(f"study {study} is stopped; go on with: spikefront resume {study}")
+
+
+@app.command()
+def serve(host: Host = "127.0.0.1", port: Port = None) -> None:
+    """Run the study server alone: pages in the browser, and work for workers anywhere."""
+    from service.record import open_record
+    from service.server import bind, find_server, serving
+
+    settings = _settings()
+    if (other := find_server(settings)) is not None:
+        raise UsageError(f"a study server runs already at {other.url}; stop that one, or use another SPIKEFRONT_VAR")
+    listener = bind(_checked(host), port)
+    with open_record(_database_url(settings), settings.var) as record, serving(record, settings, listener) as running:
+        out.print(f"study server at {running.url}; log in with: {running.login_url()}", soft_wrap=True)
+        sys.stdout.flush()
+        while True:
+            signal.pause()
+
+
+@app.command()
+def worker(
+    server: Annotated[str | None, typer.Option(help="URL of the study server; or SPIKEFRONT_SERVER.")] = None,
+    study: Annotated[str | None, typer.Option(help="Work for this study only, and end with it.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name shown to people; host and process by default.")] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Work for a study server: lease trials, train, report. SIGTERM or Ctrl-C saves and hands over.
+
+    The token comes from SPIKEFRONT_TOKEN or SPIKEFRONT_WORKER_TOKEN; no database is needed here.
+    """
+    settings = _settings()
+    url = server or settings.server
+    token = settings.worker_token or settings.token
+    if url is None or not url.startswith(("http://", "https://")):
+        raise UsageError("no study server: give --server http://HOST:8600, or set SPIKEFRONT_SERVER")
+    if token is None:
+        raise UsageError("no token: set SPIKEFRONT_TOKEN (or SPIKEFRONT_WORKER_TOKEN) to the server's")
+    log.set_up()
+    _work(url, token.get_secret_value(), study, name, parent, settings)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A study file.")],
+    estimate: Annotated[bool, typer.Option(help="Train a few batches to estimate the cost.")] = True,
+    workers: Workers = os.cpu_count() or 1,
+    as_json: Json = False,
+) -> None:
+    """Check a study file and estimate what running it costs; nothing is stored."""
+    from objectives.spec import load_study
+    from service.estimate import describe_study, estimate_cost
+
+    study = load_study(file)
+    facts = describe_study(study)
+    if estimate:
+        facts |= estimate_cost(study, _settings().data_folder, workers)
+    if as_json:
+        _print_json(facts)
+        return
+    out.print(f"{file}: valid")
+    for fact, value in facts.items():
+        out.print(f"  {fact.replace('_', ' ')}: {value}")
+
+
+@app.command("studies")
+def list_studies(as_json: Json = False) -> None:
+    """List all studies."""
+    from service.tables import studies_table
+
+    with _studies() as studies:
+        documents = [studies.status(name).document() for name in studies.names()]
+    if as_json:
+        _print_json(documents)
+    elif documents:
+        out.print(studies_table(documents))
+    else:
+        out.print("no study yet; start one: spikefront run studies/digits.yaml")
+
+
+@app.command()
+def show(
+    study: StudyName,
+    trial: Annotated[int | None, typer.Argument(metavar="TRIAL", help="Number of a trial.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a study and its trials, or one trial with its learning curve and its accelerator's report."""
+    from service.tables import studies_table, trial_details, trials_table
+
+    with _studies() as studies:
+        if trial is not None:
+            document = studies.trial(study, trial)
+            _print_json(document) if as_json else out.print(trial_details(document))
+            return
+        status = studies.status(study).document()
+        trials, objectives = studies.trials(study), studies.spec(study).objectives
+    if as_json:
+        _print_json({**status, "list": trials})
+        return
+    out.print(studies_table([status]))
+    if status["reason"]:
+        out.print(status["reason"])
+    out.print(trials_table(trials, objectives))
+
+
+@app.command()
+def pareto(study: StudyName, as_json: Json = False) -> None:
+    """Print a study's Pareto front, each point with its change against the baseline."""
+    with _studies() as studies:
+        _print_front(studies.front(study).document(), as_json)
+
+
+@app.command()
+def export(
+    study: StudyName,
+    form: Annotated[str, typer.Option("--format", "-f", help="csv, json or markdown.")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")] = None,
+    trial: Annotated[int | None, typer.Option(help="Export this trial into the folder --output instead.")] = None,
+) -> None:
+    """Export the front as a table; or, with --trial, a trained network and its accelerator into a folder."""
+    from service.export import export_trial, front_text
+
+    settings = _settings()
+    with _studies() as studies:
+        if trial is not None:
+            if output is None:
+                raise UsageError("--trial needs --output FOLDER for the network, the accelerator and the settings")
+            files = export_trial(studies, settings.var / "artifacts", study, trial, output)
+            out.print("\n".join(map(str, files)))
+            return
+        text = front_text(studies.front(study), form)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+@hw.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of test vectors (*.json).")],
+) -> None:
+    """Compare the simulator with cycle counts of the simulated RTL; exits 1 when one differs."""
+    from hwmodel.vectors import verify_folder
+
+    verification = verify_folder(folder)
+    for line in verification.lines():
+        sys.stdout.write(line + "\n")
+    if not verification.ok:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; our own errors become one line and an exit code."""
+    log.set_up(logging.WARNING)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (RunFailed, Unavailable) as error:
+        _complain(error, 1)
+    except (ServiceError, ObjectivesError, HwmodelError, StorageError) as error:
+        _complain(error, 2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _complain(error: Exception, code: int) -> None:
+    sys.stderr.write(f"spikefront: {error}\n")
+    sys.exit(code)
+
+
+def _settings() -> Settings:
+    return load_settings()
+
+
+def _database_url(settings: Settings) -> str | None:
+    return settings.database_url.get_secret_value() if settings.database_url else None
+
+
+def _checked(host: str) -> str:
+    if host not in ("127.0.0.1", "localhost", "::1") and _settings().token is None:
+        raise UsageError(f"--host {host} is not loopback: set SPIKEFRONT_TOKEN to a secret of yours first")
+    return host
+
+
+def _changes(sets: list[str] | None) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for item in sets or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item}: expected FIELD=VALUE, such as budget.trials=200")
+        try:
+            changes[name] = json.loads(value)
+        except ValueError:
+            changes[name] = value
+    return changes
+
+
+def _run(plan: Any, as_json: bool) -> None:
+    from service.run import run as run_plan
+
+    try:
+        document = run_plan(plan, _settings(), progress)
+    except KeyboardInterrupt:
+        progress.print(f"interrupted; go on with: spikefront resume {plan.study}")
+        raise
+    _print_front(document, as_json)
+    if not as_json:
+        out.print(f"front again: spikefront pareto {plan.study} · in the browser: spikefront serve · "
+                  "read on: README.md, docs/architecture.md", soft_wrap=True)  # fmt: skip
+
+
+def _work(url: str, token: str, study: str | None, name: str | None, parent: int | None, settings: Settings) -> None:
+    from service.client import Client
+    from service.worker import Place, Worker, default_name
+
+    place_name = name or default_name()
+    place = Place(place_name, settings.data_folder, settings.var / "spool" / place_name, parent)
+    client = Client(url, token)
+    working = Worker(client, place, study)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: working.stop())
+    try:
+        reason = working.run()
+    finally:
+        client.close()
+    logging.getLogger(__name__).warning("worker %s ends: %s", place_name, reason)
+
+
+@contextmanager
+def _studies() -> Iterator[Any]:
+    from service.record import open_record
+    from service.studies import Studies
+
+    settings = _settings()
+    with open_record(_database_url(settings), settings.var) as record:
+        yield Studies(record)
+
+
+def _print_front(document: dict[str, Any], as_json: bool) -> None:
+    from service.tables import front_table
+
+    if as_json:
+        _print_json(document)
+        return
+    out.print(front_table(document))
+    volume = document["hypervolume"]
+    if not document["front"]:
+        out.print("no feasible point yet; `spikefront show` lists the trials")
+    elif volume is not None:
+        out.print(f"{len(document['front'])} points, hypervolume {volume:.4f}; changes: accuracy in points, others in percent")
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Hand out work: take over what expired, create what the budget allows, test the front, end the study."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection
+
+from objectives.space import grid_size
+from objectives.spec import Study
+from service import lease as machine
+from service import versions, wire
+from service.errors import Conflict, NotFound
+from service.fronts import feasible_front
+from service.leasing import lease_of, with_lease
+from service.record import Record
+from service.samplers import Mirror, training_seed
+from storage import leases, studies, trials
+from storage.leases import LeaseRow
+from storage.studies import StudyRow
+from storage.trials import Suggestion, TrialKey
+
+IDLE_RETRY_S = 0.5
+
+
+@dataclass
+class _Open:
+    """A study as its sampler sees it, valid while the stored settings stay `settings`."""
+
+    settings: str
+    spec: Study
+    mirror: Mirror
+
+
+class Handout:
+    """Answers workers that ask for something to do.
+
+    Args:
+        record: The open database.
+        lease_s: Lease time in seconds.
+        checkpoint_s: Least time between two checkpoints of a trial, in seconds.
+    """
+
+    def __init__(self, record: Record, *, lease_s: float, checkpoint_s: float) -> None:
+        self._record = record
+        self._ttl = timedelta(seconds=lease_s)
+        self._checkpoint_s = checkpoint_s
+        self._open: dict[int, _Open] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def lease(self, request: wire.LeaseRequest) -> wire.Lease | wire.Idle:
+        """The next thing to do for a worker, from the oldest study that has some.
+
+        Raises:
+            NotFound: The study named in the request does not exist.
+            Conflict: The worker's versions differ from the study's, and the study wants the same.
+        """
+        for row in self._rows(request.study):
+            if row.state != "running":
+                continue
+            _check_versions(row, request)
+            with self._one_at_a_time:
+                work = self._work(row.name, request)
+            if work is not None:
+                return work
+        rows = self._rows(request.study)
+        finished = request.study is not None and rows[0].state != "running"
+        reason = f"{rows[0].state}: {rows[0].reason}" if finished else ""
+        return wire.Idle(retry_s=IDLE_RETRY_S, finished=finished, reason=reason)
+
+    def _rows(self, name: str | None) -> list[StudyRow]:
+        with self._record.engine.connect() as connection:
+            if name is None:
+                return studies.all_studies(connection)
+            row = studies.by_name(connection, name)
+        if row is None:
+            raise NotFound(f"there is no study {name!r}")
+        return [row]
+
+    def _work(self, name: str, request: wire.LeaseRequest) -> wire.Lease | None:
+        study_id = -1
+        try:
+            with self._record.engine.begin() as connection:
+                row = studies.by_name(connection, name, lock=True)
+                if row is None or row.state != "running":
+                    return None
+                study_id = row.study_id
+                return (
+                    self._take_over(connection, row, request)
+                    or self._new_trial(connection, row, request)
+                    or self._test_or_end(connection, row, request)
+                )
+        except BaseException:
+            self._open.pop(study_id, None)  # the mirror may be ahead of the rows: the next call builds it anew
+            raise
+
+    # --- what expired ------------------------------------------------------------------------------------------
+
+    def _take_over(self, connection: Connection, row: StudyRow, request: wire.LeaseRequest) -> wire.Lease | None:
+        old = leases.first_expired(connection, row.study_id) or self._without_lease(connection, row)
+        if old is None:
+            return None
+        now = leases.now(connection)
+        lease = machine.take(lease_of(old), request.worker, now, self._ttl)
+        new = replace(with_lease(old, lease, now), leased_at=now)
+        leases.write(connection, new)
+        trial = self._record.optuna.get_trial(old.trial_id)
+        if old.task == "train":
+            stored = leases.checkpoints(connection, old.trial_id)
+            start = f"from epoch {stored[0].epoch}" if stored else "from the start"
+            text = f"{request.worker} takes trial {trial.number} over from {old.worker}, {start}"
+            studies.add_event(connection, row.study_id, "taken over", text, trial.number)
+        return self._offer(connection, row, new, trial.number, trial.params)
+
+    def _without_lease(self, connection: Connection, row: StudyRow) -> LeaseRow | None:
+        """A trial that runs for two lease times without a lease, as another Optuna client leaves it when it dies."""
+        now = leases.now(connection)
+        stale = {
+            key.trial_id: key
+            for key, since in trials.running(connection, row.study_id)
+            if since is None or now - since > 2 * self._ttl
+        }
+        for trial_id in leases.without_lease(connection, list(stale)):
+            spec = study_of(row)
+            seed = training_seed(spec, stale[trial_id].number)
+            nobody = machine.Lease("nobody", 1, expires_at=now)
+            return _new_row(stale[trial_id], row, "train", nobody, seed, spec.train.epochs, now)
+        return None
+
+    # --- new trials --------------------------------------------------------------------------------------------
+
+    def _new_trial(self, connection: Connection, row: StudyRow, request: wire.LeaseRequest) -> wire.Lease | None:
+        trials.lock_study(connection, row.study_id)
+        waiting = trials.first_waiting(connection, row.study_id)
+        if waiting is None and not self._budget_left(connection, row):
+            return None
+        opened = self._followed(connection, row)
+        number = waiting[0].number if waiting else opened.mirror.known
+        suggestion = opened.mirror.suggest(number, waiting[1] if waiting else None)
+        key = self._write_trial(connection, row, opened.spec, suggestion, waiting[0] if waiting else None, request)
+        if key.number != number:
+            raise Conflict(f"trial {key.number} was created elsewhere meanwhile; ask again")
+        opened.mirror.asked(key.trial_id, key.number)
+        now = leases.now(connection)
+        lease = machine.take(None, request.worker, now, self._ttl)
+        epochs = opened.spec.resolve(suggestion.params).train.epochs
+        new = _new_row(key, row, "train", lease, training_seed(opened.spec, number), epochs, now)
+        leases.write(connection, new)
+        return self._offer(connection, row, new, number, dict(suggestion.params))
+
+    def _write_trial(
+        self,
+        connection: Connection,
+        row: StudyRow,
+        spec: Study,
+        suggestion: Suggestion,
+        waiting: TrialKey | None,
+        request: wire.LeaseRequest,
+    ) -> TrialKey:
+        attrs: dict[str, Any] = {"worker": request.worker}
+        if versions.differing(row.versions, request.versions):
+            attrs["not bit-comparable"] = request.versions
+        if waiting is None:
+            return trials.create(connection, row.study_id, suggestion, attrs)
+        trials.start_waiting(connection, waiting, suggestion, attrs)
+        return waiting
+
+    def _budget_left(self, connection: Connection, row: StudyRow) -> bool:
+        spec = study_of(row)
+        created = trials.count(connection, row.study_id)
+        if spec.budget.trials is not None and created >= spec.budget.trials:
+            return False
+        if spec.budget.epochs is not None and leases.trained_epochs(connection, row.study_id) >= spec.budget.epochs:
+            return False
+        if spec.budget.hours is not None:
+            if leases.now(connection) - row.created_at >= timedelta(hours=spec.budget.hours):
+                return False
+        is_grid = spec.sampler.name == "grid"
+        return not (is_grid and created > (grid_size(spec.search) or 0))  # one more than the grid: the baseline
+
+    def _followed(self, connection: Connection, row: StudyRow) -> _Open:
+        """The study's mirror, brought up to date with the rows."""
+        settings = json.dumps(row.spec, sort_keys=True)
+        opened = self._open.get(row.study_id)
+        if opened is None or opened.settings != settings:
+            spec = study_of(row)
+            opened = self._open[row.study_id] = _Open(settings, spec, Mirror(spec))
+        mirror = opened.mirror
+        for trial_id in trials.changed(connection, row.study_id, mirror.known, mirror.open_ids):
+            mirror.follow(self._record.optuna.get_trial(trial_id))
+        return opened
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def _test_or_end(self, connection: Connection, row: StudyRow, request: wire.LeaseRequest) -> wire.Lease | None:
+        """With the budget spent and nothing running: score the front on the test set, then complete the study."""
+        if trials.count(connection, row.study_id, TrialState.RUNNING, TrialState.WAITING):
+            return None
+        recorded = self._record.trials(row.study_id)
+        points = feasible_front(recorded, study_of(row).objectives)
+        baseline = [trial for trial in recorded if trial.number == 0 and trial.values]
+        wanted = {trial._trial_id: trial for trial in [*points, *baseline]}
+        is_tested = {
+            trial_id: stored["test"] is not None or stored["test_error"] is not None
+            for trial_id, stored in leases.results(connection, list(wanted)).items()
+        }
+        under_test = {lease.trial_id for lease in leases.of_study(connection, row.study_id)}
+        for trial_id in sorted(wanted.keys() - under_test):
+            if not is_tested.get(trial_id, True):
+                return self._offer_test(connection, row, wanted[trial_id], request)
+        if not under_test:
+            studies.update(connection, row.study_id, state="complete", reason="the budget is spent")
+            message = f"complete: {len(points)} points on the front, scored on the test set"
+            studies.add_event(connection, row.study_id, "complete", message)
+        return None
+
+    def _offer_test(
+        self, connection: Connection, row: StudyRow, trial: Any, request: wire.LeaseRequest
+    ) -> wire.Lease | None:
+        old = leases.locked(connection, trial._trial_id)
+        if old is None:
+            return None
+        now = leases.now(connection)
+        again = machine.Lease(old.worker, old.fence, expires_at=now)
+        lease = machine.take(again, request.worker, now, self._ttl)
+        new = replace(with_lease(old, lease, now), task="test", leased_at=now)
+        leases.write(connection, new)
+        return self._offer(connection, row, new, trial.number, trial.params)
+
+    def _offer(
+        self, connection: Connection, row: StudyRow, lease: LeaseRow, number: int, params: dict[str, Any]
+    ) -> wire.Lease:
+        spec, weights = study_of(row), None
+        if lease.task == "test":
+            stored = leases.results(connection, [lease.trial_id])[lease.trial_id]
+            weights = wire.Blob(fence=stored["weights_fence"], sha256=stored["weights_sha256"])
+        blobs = [wire.Blob(fence=c.fence, sha256=c.sha256) for c in leases.checkpoints(connection, lease.trial_id)]
+        return wire.Lease(
+            task="test" if lease.task == "test" else "train",
+            study=row.name,
+            trial_id=lease.trial_id,
+            number=number,
+            fence=lease.fence,
+            seed=lease.seed,
+            ttl_s=self._ttl.total_seconds(),
+            checkpoint_s=self._checkpoint_s,
+            spec=spec,
+            params=params,
+            baseline_params=spec.baseline_params(),
+            checkpoints=tuple(blobs),
+            weights=weights,
+        )
+
+
+def study_of(row: StudyRow) -> Study:
+    """The stored settings as a study."""
+    return Study.model_validate_json(json.dumps(row.spec))
+
+
+def _check_versions(row: StudyRow, request: wire.LeaseRequest) -> None:
+    differing = versions.differing(row.versions, request.versions)
+    if differing and row.spec["versions"] == "same":
+        raise Conflict(
+            f"study {row.name!r} wants the versions it began with; this worker has {'; '.join(differing)}: install "
+            "those, or `spikefront resume --set versions=any` (results are then marked as not bit-comparable)"
+        )
+
+
+def _new_row(
+    key: TrialKey, row: StudyRow, task: str, lease: machine.Lease, seed: int, epochs: int, now: Any
+) -> LeaseRow:
+    return LeaseRow(
+        key.trial_id, row.study_id, task, lease.worker, lease.fence, seed, epochs, 0, None, now, lease.expires_at, None
+    )

@@ -1,0 +1,78 @@
+"""Between the lease's state machine and its row: read under a lock, decide, write back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from service import lease as machine
+from service.errors import NotFound
+from service.record import Record
+from storage import leases
+from storage.leases import LeaseRow
+
+T = TypeVar("T")
+Change = Callable[[Connection, LeaseRow], T]
+
+
+def lease_of(row: LeaseRow) -> machine.Lease:
+    """The row as the state machine sees it."""
+    return machine.Lease(row.worker, row.fence, row.expires_at, ended=row.ended_at is not None)
+
+
+def with_lease(row: LeaseRow, lease: machine.Lease, now: datetime) -> LeaseRow:
+    """The row after the state machine's decision."""
+    return replace(
+        row,
+        worker=lease.worker,
+        fence=lease.fence,
+        expires_at=lease.expires_at,
+        ended_at=now if lease.ended else None,
+    )
+
+
+def under_lease(record: Record, trial_id: int, fence: int, change: Change[T]) -> T:
+    """Run `change` in one transaction in which the lease is locked and held with `fence`.
+
+    Raises:
+        NotFound: There is no such lease.
+        LeaseLost: The fence is old, or the trial is finished.
+    """
+    with record.engine.begin() as connection:
+        row = _row(connection, trial_id)
+        machine.held(lease_of(row), fence)
+        return change(connection, row)
+
+
+def end_lease(record: Record, trial_id: int, fence: int, change: Change[None], is_same: Change[bool]) -> bool:
+    """End a lease together with what `change` writes; told to do it again, check that it is the same with `is_same`.
+
+    Returns:
+        False when the lease had ended before, with the same outcome.
+
+    Raises:
+        NotFound: There is no such lease.
+        LeaseLost: The fence is old, or the trial was finished with another outcome.
+    """
+    with record.engine.begin() as connection:
+        row = _row(connection, trial_id)
+        if row.ended_at is not None and row.fence == fence and is_same(connection, row):
+            return False
+        ended = machine.end(lease_of(row), fence)
+        change(connection, row)
+        now = leases.now(connection)
+        leases.write(connection, with_lease(row, ended, now))
+        return True
+
+
+def _row(connection: Connection, trial_id: int) -> LeaseRow:
+    row = leases.locked(connection, trial_id)
+    if row is None:
+        raise NotFound(f"trial {trial_id} has no lease; it was never handed out, or its study was deleted")
+    return row
+
+

@@ -1,0 +1,284 @@
+"""Take what workers report: every write under the lease's fence, every end in one transaction and safe to repeat."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from optuna.trial import TrialState
+from sqlalchemy import Connection
+
+from objectives.pareto import reference_point
+from objectives.spec import Study
+from service import lease as machine
+from service import wire
+from service.errors import LeaseLost, NotFound, Unavailable, UsageError
+from service.handout import study_of
+from service.leasing import end_lease, lease_of, under_lease, with_lease
+from service.record import Record
+from storage import leases, studies, trials
+from storage.artifacts import Artifacts
+from storage.errors import ArtifactDiskError, ArtifactError, TrialFinished
+from storage.leases import LeaseRow
+
+KEPT_CHECKPOINTS = 2
+
+
+class Reports:
+    """What workers tell the server about the trials they hold.
+
+    Args:
+        record: The open database.
+        artifacts: Where checkpoints and weights are kept.
+        lease_s: Lease time in seconds.
+    """
+
+    def __init__(self, record: Record, artifacts: Artifacts, *, lease_s: float) -> None:
+        self._record = record
+        self._artifacts = artifacts
+        self._ttl = timedelta(seconds=lease_s)
+
+    def renew(self, trial_id: int, message: wire.Renewal) -> wire.Renewed:
+        """Prolong a lease and take the epochs finished since the last renewal.
+
+        Raises:
+            LeaseLost: Somebody else has the trial, or it is finished.
+        """
+
+        def change(connection: Connection, row: LeaseRow) -> wire.Renewed:
+            now = leases.now(connection)
+            new = with_lease(row, machine.renew(lease_of(row), message.fence, now, self._ttl), now)
+            if message.epochs:
+                new = replace(new, epoch=message.epochs[-1].epoch, accuracy=message.epochs[-1].accuracy)
+            leases.write(connection, new)
+            leases.write_epochs(connection, trial_id, [point.model_dump() for point in message.epochs])
+            return wire.Renewed(stop=studies.by_id(connection, row.study_id).state in ("paused", "stopped"))
+
+        return under_lease(self._record, trial_id, message.fence, change)
+
+    def rung(self, trial_id: int, message: wire.Rung) -> wire.Decision:
+        """Record the objective vector at a rung; without a stopping method every trial goes on.
+
+        Raises:
+            UsageError: The values are not those of the study's objectives.
+        """
+
+        def change(connection: Connection, row: LeaseRow) -> wire.Decision:
+            study = study_of(studies.by_id(connection, row.study_id))
+            _in_order(study, message.values)
+            decision = wire.Decision(decision="continue", reason=f"stopping: {study.stopping.name}")
+            leases.write_rung(connection, {"trial_id": trial_id, **message.model_dump(), **decision.model_dump()})
+            return decision
+
+        return under_lease(self._record, trial_id, message.fence, change)
+
+    def checkpoint(self, trial_id: int, fence: int, epoch: int, digest: str, data: bytes) -> None:
+        """Store a checkpoint and drop all but the newest two.
+
+        Raises:
+            UsageError: The bytes do not hash to the digest.
+            LeaseLost: The fence is old; nothing of the new owner's is touched.
+        """
+        self._store(trial_id, fence, digest, data)
+
+        def change(connection: Connection, row: LeaseRow) -> list[leases.CheckpointRow]:
+            leases.add_checkpoint(connection, trial_id, fence, epoch, digest, len(data))
+            stored = leases.checkpoints(connection, trial_id)
+            kept, old = stored[:KEPT_CHECKPOINTS], stored[KEPT_CHECKPOINTS:]
+            leases.drop_checkpoints(connection, [row.checkpoint_id for row in old])
+            names = {(row.fence, row.sha256) for row in kept}
+            return [row for row in old if (row.fence, row.sha256) not in names]
+
+        for old in under_lease(self._record, trial_id, fence, change):
+            self._artifacts.remove(trial_id, old.fence, old.sha256)
+
+    def weights(self, trial_id: int, fence: int, digest: str, data: bytes) -> None:
+        """Store the trained network, before its trial is completed.
+
+        Raises:
+            UsageError: The bytes do not hash to the digest.
+            LeaseLost: The fence is old.
+        """
+        self._store(trial_id, fence, digest, data)
+
+    def blob(self, trial_id: int, fence: int, digest: str) -> bytes:
+        """Bytes of a checkpoint, or of weights.
+
+        Raises:
+            NotFound: They are missing, torn or altered, which is logged; the caller goes on with an older checkpoint.
+        """
+        try:
+            return self._artifacts.read(trial_id, fence, digest)
+        except ArtifactError as error:
+            with self._record.engine.begin() as connection:
+                row = leases.locked(connection, trial_id)
+                if row is not None:
+                    studies.add_event(connection, row.study_id, "refused", str(error), self._number(trial_id))
+            raise NotFound(str(error)) from error
+
+    def complete(self, trial_id: int, message: wire.Complete) -> None:
+        """Finish a trial: values, constraints, attributes, state and result together.
+
+        Raises:
+            LeaseLost: Somebody else has the trial, or it was finished with other values.
+            UsageError: A value is missing, the weights were not sent, or the details are not JSON.
+        """
+        _check_details(message.details)
+
+        def change(connection: Connection, row: LeaseRow) -> None:
+            try:
+                self._artifacts.read(trial_id, message.fence, message.weights)
+            except ArtifactError as error:
+                raise UsageError("weights: send the trained network before completing its trial") from error
+            self._write_result(connection, row, message)
+
+        def is_same(connection: Connection, row: LeaseRow) -> bool:
+            study = study_of(studies.by_id(connection, row.study_id))
+            return trials.values_of(connection, trial_id) == _in_order(study, message.values)
+
+        if end_lease(self._record, trial_id, message.fence, change, is_same):
+            self._drop_checkpoints(trial_id)
+
+    def fail(self, trial_id: int, message: wire.Failed) -> None:
+        """End a trial whose objective raised; the study goes on, unless one failure keeps coming.
+
+        Raises:
+            LeaseLost: Somebody else has the trial, or it is complete.
+        """
+
+        def change(connection: Connection, row: LeaseRow) -> None:
+            failure = {
+                "class": message.error,
+                "message": message.message,
+                "traceback": message.traceback,
+                "seed": row.seed,
+                "worker": row.worker,
+            }
+            _end(lambda: trials.fail(connection, trial_id, {"failure": failure}))
+            number = self._number(trial_id)
+            text = f"trial {number} failed: {message.error}: {message.message}"
+            studies.add_event(connection, row.study_id, "failed", text, number)
+            self._pause_if_hopeless(connection, row.study_id, message.message)
+
+        def is_same(connection: Connection, row: LeaseRow) -> bool:
+            return trials.state_of(connection, trial_id) is TrialState.FAIL
+
+        if end_lease(self._record, trial_id, message.fence, change, is_same):
+            self._drop_checkpoints(trial_id)
+
+    def tested(self, trial_id: int, message: wire.Tested) -> None:
+        """Store the scores of a front point on the test set, or why there are none.
+
+        Raises:
+            LeaseLost: Somebody else has the test, or another result is stored.
+        """
+
+        def change(connection: Connection, row: LeaseRow) -> None:
+            leases.write_test(connection, trial_id, message.values, message.error)
+            if message.error:
+                number = self._number(trial_id)
+                text = f"trial {number} has no test score: {message.error}"
+                studies.add_event(connection, row.study_id, "test failed", text, number)
+
+        def is_same(connection: Connection, row: LeaseRow) -> bool:
+            stored: dict[str, Any] = leases.results(connection, [trial_id]).get(trial_id, {})
+            return (stored.get("test"), stored.get("test_error")) == (message.values, message.error)
+
+        end_lease(self._record, trial_id, message.fence, change, is_same)
+
+    def release(self, trial_id: int, message: wire.Fence) -> None:
+        """Hand a trial back: the next worker that asks goes on from its newest checkpoint.
+
+        Raises:
+            LeaseLost: Somebody else has the trial, or it is finished.
+        """
+
+        def change(connection: Connection, row: LeaseRow) -> None:
+            now = leases.now(connection)
+            leases.write(connection, with_lease(row, machine.release(lease_of(row), message.fence, now), now))
+            number = self._number(trial_id)
+            text = f"{row.worker} handed trial {number} back at epoch {row.epoch}"
+            studies.add_event(connection, row.study_id, "handed back", text, number)
+
+        under_lease(self._record, trial_id, message.fence, change)
+
+    def _store(self, trial_id: int, fence: int, digest: str, data: bytes) -> None:
+        under_lease(self._record, trial_id, fence, lambda connection, row: None)
+        if not data or len(data) > wire.MAX_BLOB_BYTES:
+            raise UsageError(f"expected 1 to {wire.MAX_BLOB_BYTES} bytes, got {len(data)}")
+        try:
+            self._artifacts.write(trial_id, fence, data, digest)
+        except ArtifactDiskError as error:
+            raise Unavailable(str(error)) from error
+        except ArtifactError as error:
+            raise UsageError(str(error)) from error
+
+    def _write_result(self, connection: Connection, row: LeaseRow, message: wire.Complete) -> None:
+        stored = studies.by_id(connection, row.study_id)
+        study = study_of(stored)
+        values = _in_order(study, message.values)
+        constraints = {"floor": stored.floor - message.values["accuracy"]}
+        if study.constraints.fits_device:
+            constraints["fits_device"] = 0.0 if message.fits_device else 1.0
+        if study.accelerator.mode == "rtl":
+            constraints["hazards"] = float(message.hazards)
+        number = self._number(row.trial_id)
+        attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence}
+        _end(lambda: trials.finish(connection, row.trial_id, values, constraints, attrs))
+        leases.write_result(
+            connection,
+            {
+                "trial_id": row.trial_id,
+                "details": message.details,
+                "on_baseline_accelerator": message.on_baseline_accelerator,
+                "weights_sha256": message.weights,
+                "weights_fence": message.fence,
+            },
+        )
+        if number == 0 and stored.reference is None:
+            reference = reference_point(message.values, stored.floor, study.objectives)
+            studies.update(connection, row.study_id, reference=reference)
+        text = f"trial {number} complete: " + ", ".join(f"{name} {value:.4g}" for name, value in message.values.items())
+        studies.add_event(connection, row.study_id, "trial complete", text, number)
+
+    def _pause_if_hopeless(self, connection: Connection, study_id: int, message: str) -> None:
+        limit = study_of(studies.by_id(connection, study_id)).budget.max_failures
+        recent = trials.last_failures(connection, study_id, limit)
+        if len(recent) == limit and all(text == message for text in recent):
+            reason = f"the last {limit} trials failed alike: {message}; mend that, then `spikefront resume`"
+            studies.update(connection, study_id, state="paused", reason=reason)
+            studies.add_event(connection, study_id, "paused", reason)
+
+    def _drop_checkpoints(self, trial_id: int) -> None:
+        """A finished trial needs its weights only."""
+        with self._record.engine.begin() as connection:
+            stored = leases.checkpoints(connection, trial_id)
+            leases.drop_checkpoints(connection, [row.checkpoint_id for row in stored])
+        for row in stored:
+            self._artifacts.remove(trial_id, row.fence, row.sha256)
+
+    def _number(self, trial_id: int) -> int:
+        return self._record.optuna.get_trial_number_from_id(trial_id)
+
+
+def _in_order(study: Study, values: wire.Values) -> list[float]:
+    missing = [name for name in study.objectives if name not in values]
+    if missing:
+        raise UsageError(f"values: {', '.join(missing)} missing; the study's objectives are {', '.join(study.objectives)}")
+    return [values[name] for name in study.objectives]
+
+
+def _check_details(details: dict[str, Any]) -> None:
+    try:
+        json.dumps(details, allow_nan=False)
+    except ValueError as error:
+        raise UsageError("details: NaN and infinities are not taken; leave out what is unknown") from error
+
+
+def _end(write: Any) -> None:
+    try:
+        write()
+    except TrialFinished as error:
+        raise LeaseLost(f"{error}: it was finished elsewhere") from error

@@ -1,0 +1,163 @@
+"""Suggestions: a warm mirror of a study in memory, and a fresh seeded sampler for every suggestion."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
+
+from objectives.space import Choice, Domain, Integer, Log, Params, Range, Scalar, dimensions, has_conditions, walk
+from objectives.spec import Study
+from storage.trials import Suggestion
+
+GRID_INDEX = "spikefront:grid_index"
+"""System attribute of a trial that came from the grid."""
+
+
+def distribution(domain: Domain) -> BaseDistribution:
+    """Optuna's form of a domain."""
+    match domain:
+        case Range():
+            return FloatDistribution(*domain.range, step=domain.step)
+        case Log():
+            return FloatDistribution(*domain.log, log=True)
+        case Integer():
+            low, high = domain.corners()
+            return IntDistribution(int(low), int(high), step=domain.step)
+        case Choice():
+            return CategoricalDistribution(domain.options)
+
+
+def seed_sequence(study_seed: int, number: int, *, stream: int = 0) -> np.random.SeedSequence:
+    """The seeds of one trial: `stream` 0 for its training, 1 for its suggestion."""
+    return np.random.SeedSequence((study_seed, number), spawn_key=(stream,) if stream else ())
+
+
+def training_seed(study: Study, number: int) -> int:
+    """Seed of a trial's training: of its own, or the study's for all (`train.seed: fixed`); below 2**63."""
+    at = 0 if study.train.seed == "fixed" else number
+    return int(seed_sequence(study.sampler.seed, at).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class Mirror:
+    """An Optuna in-memory study that follows the rows of the real one.
+
+    Suggestions are made here and written to the database by the caller; the trial asked for here is numbered like
+    the row it will become. The caller serialises the calls and rebuilds the mirror when a write failed.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._spec = study
+        self._study = optuna.create_study(directions=list(study.directions), storage=optuna.storages.InMemoryStorage())
+        self._ids: list[int] = []  # Optuna's trial id in the database, by number
+        self._open: dict[int, int] = {}  # database id -> number, of trials that are not finished
+
+    @property
+    def known(self) -> int:
+        """Number of trials the mirror holds."""
+        return len(self._ids)
+
+    @property
+    def open_ids(self) -> list[int]:
+        """Database ids of the trials that are not finished here."""
+        return list(self._open)
+
+    def follow(self, trial: FrozenTrial) -> None:
+        """Take over a row that is new or has finished; rows are given in the order of their numbers."""
+        storage = self._study._storage
+        if trial.number == len(self._ids):
+            storage.create_new_trial(self._study._study_id, template_trial=trial)
+            self._remember(trial._trial_id, trial.state)
+        elif trial._trial_id in self._open and trial.state.is_finished():
+            own = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, trial.number)
+            for key, value in trial.system_attrs.items():
+                storage.set_trial_system_attr(own, key, value)
+            if storage.get_trial(own).state is TrialState.WAITING:
+                storage.set_trial_state_values(own, TrialState.RUNNING)
+            storage.set_trial_state_values(own, trial.state, trial.values)
+            del self._open[trial._trial_id]
+
+    def suggest(self, number: int, fixed: Mapping[str, Any] | None = None) -> Suggestion:
+        """Parameters for the trial `number`; those in `fixed` are taken as they are.
+
+        An enqueued trial is known to the mirror already; any other is the next number.
+        """
+        storage, study = self._study._storage, self._study
+        study.sampler = self._sampler(number)
+        if number < len(self._ids):
+            trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+            storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        else:
+            trial_id = storage.create_new_trial(study._study_id)
+        if fixed is None and self._spec.sampler.name == "grid":
+            index = self._next_grid_index()
+            storage.set_trial_system_attr(trial_id, GRID_INDEX, index)
+            fixed = grid_point(self._spec, index)
+        if fixed:
+            storage.set_trial_system_attr(trial_id, "fixed_params", dict(fixed))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            trial = optuna.Trial(study, trial_id)
+            params = walk(self._spec.search, lambda name, domain: _pick(trial, name, domain))
+        frozen = storage.get_trial(trial_id)
+        attrs = {key: value for key, value in frozen.system_attrs.items() if key != "fixed_params"}
+        return Suggestion(params, frozen.distributions, attrs)
+
+    def asked(self, trial_id: int, number: int) -> None:
+        """The trial suggested last was written to the database under this id."""
+        if number == len(self._ids):
+            self._remember(trial_id, TrialState.RUNNING)
+
+    def _remember(self, trial_id: int, state: TrialState) -> None:
+        if not state.is_finished():
+            self._open[trial_id] = len(self._ids)
+        self._ids.append(trial_id)
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        seed = int(seed_sequence(self._spec.sampler.seed, number, stream=1).generate_state(1)[0])
+        match self._spec.sampler.name:
+            case "tpe":
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ExperimentalWarning)
+                    return optuna.samplers.TPESampler(
+                        multivariate=True, group=has_conditions(self._spec.search), constant_liar=True, seed=seed
+                    )
+            case "nsga2":
+                return optuna.samplers.NSGAIISampler(seed=seed)
+            case "random" | "grid":
+                return optuna.samplers.RandomSampler(seed=seed)
+
+    def _next_grid_index(self) -> int:
+        """Place of the next point in the grid; enqueued trials take none."""
+        trials = self._study.get_trials(deepcopy=False)
+        return max((trial.system_attrs.get(GRID_INDEX, -1) for trial in trials), default=-1) + 1
+
+
+def grid_point(study: Study, index: int) -> Params:
+    """The point at `index` of the study's grid, in an order shuffled by the study's seed."""
+    names = [name for name, _, _ in dimensions(study.search)]
+    axes: Sequence[Sequence[Scalar]] = [domain.points() or () for _, domain, _ in dimensions(study.search)]
+    size = int(np.prod([len(axis) for axis in axes]))
+    place = int(np.random.Generator(np.random.Philox(study.sampler.seed)).permutation(size)[index % size])
+    return dict(zip(names, next(itertools.islice(itertools.product(*axes), place, None)), strict=True))
+
+
+def _pick(trial: optuna.Trial, name: str, domain: Domain) -> Scalar:
+    match domain:
+        case Range():
+            return trial.suggest_float(name, *domain.range, step=domain.step)
+        case Log():
+            return trial.suggest_float(name, *domain.log, log=True)
+        case Integer():
+            low, high = domain.corners()
+            return trial.suggest_int(name, int(low), int(high), step=domain.step)
+        case Choice():
+            picked: Scalar = trial.suggest_categorical(name, domain.options)
+            return picked

@@ -1,0 +1,347 @@
+"""Use cases around whole studies, shared by the command line and the API."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError
+from optuna.trial import FrozenTrial, TrialState
+
+from objectives.data import describe
+from objectives.space import Scalar
+from objectives.spec import Study, differences
+from service import versions
+from service.errors import Conflict, NotFound, SpecDiffers
+from service.fronts import Front, build_front, hypervolume_steps, is_feasible
+from service.handout import study_of
+from service.record import Record
+from storage import leases, studies
+from storage import trials as trials_table
+from storage.leases import LeaseRow
+from storage.studies import Event, StudyRow
+
+
+@dataclass(frozen=True)
+class Status:
+    """A study at a glance."""
+
+    name: str
+    state: str
+    reason: str
+    asked: int | None
+    counts: Mapping[str, int]  # complete, failed, stopped, running, waiting
+    feasible: int
+    front: Front
+    hypervolume_steps: list[tuple[int, float]]
+    running: list[dict[str, Any]]
+    created_at: datetime
+    eta_s: float | None
+    last_event: int
+
+    def document(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "study": self.name,
+            "state": self.state,
+            "reason": self.reason,
+            "trials": {"asked": self.asked, "created": sum(self.counts.values()), **self.counts, "feasible": self.feasible},
+            "front_size": len(self.front.points),
+            "hypervolume": self.front.hypervolume,
+            "hypervolume_steps": self.hypervolume_steps,
+            "running": self.running,
+            "created_at": self.created_at.isoformat(),
+            "eta_s": self.eta_s,
+            "last_event": self.last_event,
+        }
+
+
+class Studies:
+    """Create, look at, stop and resume studies.
+
+    Args:
+        record: The open database.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def start(self, study: Study) -> bool:
+        """Create a study, with its baseline enqueued as trial 0; the same study again is left as it is.
+
+        Returns:
+            Whether the study is new.
+
+        Raises:
+            SpecDiffers: The name is taken by a study with another frozen part; the message shows the differences.
+            Conflict: The name is taken by an Optuna study that spikefront did not make.
+        """
+        existing = self._row_or_none(study.study)
+        if existing is not None:
+            self._check_same(existing, study)
+            return False
+        study_id = self._create_optuna_study(study)
+        baseline = study.baseline_params()
+        with self._record.engine.begin() as connection:
+            is_new = studies.add(
+                connection,
+                {
+                    "study_id": study_id,
+                    "name": study.study,
+                    "spec": study.model_dump(mode="json", by_alias=True),
+                    "frozen_hash": study.frozen_hash(),
+                    "state": "running",
+                    "floor": study.floor(describe(study.dataset.name).classes),
+                    "versions": versions.installed(),
+                },
+            )
+            if is_new:
+                trials_table.enqueue(connection, study_id, baseline)
+                studies.add_event(connection, study_id, "created", f"study {study.study} created")
+        if not is_new:
+            return self.start(study)
+        return True
+
+    def resume(self, name: str, changes: Mapping[str, Scalar] | None = None) -> Study:
+        """Let a stopped, paused or complete study go on, with changed budget, sampler or stopping if wanted.
+
+        Raises:
+            NotFound: There is no such study.
+            SpecError: A change is not valid, or would change results.
+        """
+        row = self.row(name)
+        study = study_of(row)
+        changed = study.changed(changes or {})
+        with self._record.engine.begin() as connection:
+            locked = studies.by_name(connection, name, lock=True)
+            assert locked is not None
+            if changes:
+                words = ", ".join(f"{path} = {value}" for path, value in changes.items())
+                studies.update(connection, row.study_id, spec=changed.model_dump(mode="json", by_alias=True))
+                studies.add_event(connection, row.study_id, "changed", words)
+            if locked.state != "running" and (locked.state != "complete" or changes):
+                studies.update(connection, row.study_id, state="running", reason="")
+                studies.add_event(connection, row.study_id, "resumed", f"resumed, was {locked.state}")
+        return changed
+
+    def stop(self, name: str) -> None:
+        """Stop a study: running trials are saved and handed back, new ones are not created; `resume` goes on.
+
+        Raises:
+            NotFound: There is no such study.
+            Conflict: It is complete.
+        """
+        row = self.row(name)
+        if row.state == "complete":
+            raise Conflict(f"study {name!r} is complete; there is nothing to stop")
+        with self._record.engine.begin() as connection:
+            studies.update(connection, row.study_id, state="stopped", reason="stopped on request")
+            studies.add_event(connection, row.study_id, "stopped", "stopped on request")
+
+    def row(self, name: str) -> StudyRow:
+        """The stored study.
+
+        Raises:
+            NotFound: There is none of this name; the message offers the nearest one.
+        """
+        row = self._row_or_none(name)
+        if row is None:
+            near = get_close_matches(name, self.names(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "`spikefront studies` lists them"
+            raise NotFound(f"there is no study {name!r}; {hint}")
+        return row
+
+    def names(self) -> list[str]:
+        """Names of all studies, oldest first."""
+        with self._record.engine.connect() as connection:
+            return [row.name for row in studies.all_studies(connection)]
+
+    def spec(self, name: str) -> Study:
+        """A study's settings.
+
+        Raises:
+            NotFound: There is none of this name.
+        """
+        return study_of(self.row(name))
+
+    def front(self, name: str) -> Front:
+        """A study's Pareto front.
+
+        Raises:
+            NotFound: There is none of this name.
+        """
+        row = self.row(name)
+        return self._front(row, self._record.trials(row.study_id))
+
+    def status(self, name: str) -> Status:
+        """A study at a glance.
+
+        Raises:
+            NotFound: There is none of this name.
+        """
+        row = self.row(name)
+        spec, trials = study_of(row), self._record.trials(row.study_id)
+        with self._record.engine.connect() as connection:
+            open_leases = leases.of_study(connection, row.study_id)
+            now, last_event = leases.now(connection), studies.last_event_id(connection, row.study_id)
+        counts = Counter(_WORDS[trial.state] for trial in trials)
+        return Status(
+            name=name,
+            state=row.state,
+            reason=row.reason,
+            asked=spec.budget.trials,
+            counts={word: counts[word] for word in _WORDS.values()},
+            feasible=sum(map(is_feasible, trials)),
+            front=self._front(row, trials),
+            hypervolume_steps=hypervolume_steps(trials, spec.objectives, row.reference),
+            running=_running(trials, open_leases, now),
+            created_at=row.created_at,
+            eta_s=_eta(trials, len(open_leases), spec.budget.trials),
+            last_event=last_event,
+        )
+
+    def trials(self, name: str) -> list[dict[str, Any]]:
+        """Every trial of a study as plain values, in the order of the numbers.
+
+        Raises:
+            NotFound: There is none of this name.
+        """
+        row = self.row(name)
+        objectives = study_of(row).objectives
+        return [_trial_document(trial, objectives) for trial in self._record.trials(row.study_id)]
+
+    def trial(self, name: str, number: int) -> dict[str, Any]:
+        """One trial with its learning curve, rungs, leases and hardware report.
+
+        Raises:
+            NotFound: There is no such study or trial.
+        """
+        row = self.row(name)
+        trials = self._record.trials(row.study_id)
+        if not 0 <= number < len(trials):
+            raise NotFound(f"study {name!r} has no trial {number}; it has {len(trials)} so far")
+        trial = trials[number]
+        with self._record.engine.connect() as connection:
+            stored = leases.results(connection, [trial._trial_id]).get(trial._trial_id, {})
+            curve = leases.curve(connection, trial._trial_id)
+            rungs = leases.rungs(connection, trial._trial_id)
+        kept = ("test", "test_error", "on_baseline_accelerator", "details")
+        return {
+            **_trial_document(trial, study_of(row).objectives),
+            "curve": curve,
+            "rungs": [{key: rung[key] for key in ("rung", "epoch", "values", "decision", "reason")} for rung in rungs],
+            **{key: stored.get(key) for key in kept},
+        }
+
+    def weights_of(self, name: str, number: int) -> tuple[int, int, str] | None:
+        """Where a trial's trained network is kept: trial id, fence, digest; None when it has none.
+
+        Raises:
+            NotFound: There is no such study.
+        """
+        trials = self._record.trials(self.row(name).study_id)
+        with self._record.engine.connect() as connection:
+            stored = leases.results(connection, [trial._trial_id for trial in trials if trial.number == number])
+        for trial_id, row in stored.items():
+            return trial_id, row["weights_fence"], row["weights_sha256"]
+        return None
+
+    def events(self, name: str, after: int = 0, limit: int = 200) -> list[Event]:
+        """The newest events of a study, oldest first.
+
+        Raises:
+            NotFound: There is none of this name.
+        """
+        row = self.row(name)
+        with self._record.engine.connect() as connection:
+            return studies.events(connection, row.study_id, after=after, limit=limit)
+
+    def _front(self, row: StudyRow, trials: list[FrozenTrial]) -> Front:
+        finished = [trial._trial_id for trial in trials if trial.state is TrialState.COMPLETE]
+        with self._record.engine.connect() as connection:
+            results = leases.results(connection, finished)
+        return build_front(row.name, study_of(row).objectives, trials, results, row.reference)
+
+    def _row_or_none(self, name: str) -> StudyRow | None:
+        with self._record.engine.connect() as connection:
+            return studies.by_name(connection, name)
+
+    def _check_same(self, row: StudyRow, study: Study) -> None:
+        if row.frozen_hash != study.frozen_hash():
+            found = "; ".join(differences(study_of(row), study))
+            raise SpecDiffers(
+                f"study {study.study!r} exists with other settings ({found}); give the new one another name, "
+                f"or go on with the old one: spikefront resume {study.study}"
+            )
+
+    def _create_optuna_study(self, study: Study) -> int:
+        try:
+            created = optuna.create_study(
+                storage=self._record.optuna, study_name=study.study, directions=list(study.directions)
+            )
+        except DuplicatedStudyError:  # ours, half-made by a start that was killed, or somebody else's
+            created = optuna.load_study(study_name=study.study, storage=self._record.optuna)
+            if created.get_trials(deepcopy=False):
+                raise Conflict(
+                    f"an Optuna study {study.study!r} that spikefront did not make is in this database; use another name"
+                ) from None
+        created.set_metric_names(list(study.objectives))
+        return created._study_id
+
+
+_WORDS = {
+    TrialState.COMPLETE: "complete",
+    TrialState.FAIL: "failed",
+    TrialState.PRUNED: "stopped",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+def _running(trials: list[FrozenTrial], open_leases: list[LeaseRow], now: datetime) -> list[dict[str, Any]]:
+    numbers = {trial._trial_id: trial for trial in trials}
+    return [
+        {
+            "trial": numbers[lease.trial_id].number,
+            "task": lease.task,
+            "worker": lease.worker,
+            "attempt": lease.fence,
+            "epoch": lease.epoch,
+            "epochs": lease.epochs,
+            "accuracy": lease.accuracy,
+            "seconds": (now - lease.leased_at).total_seconds(),
+            "expired": now >= lease.expires_at,
+        }
+        for lease in open_leases
+        if lease.trial_id in numbers
+    ]
+
+
+def _eta(trials: list[FrozenTrial], workers: int, asked: int | None) -> float | None:
+    """Seconds until the budget of trials is spent, from the last 20 trials; None without a budget of trials."""
+    done = [trial for trial in trials if trial.datetime_complete and trial.datetime_start][-20:]
+    if asked is None or not done or not workers:
+        return None
+    seconds = [(trial.datetime_complete - trial.datetime_start).total_seconds() for trial in done]  # type: ignore[operator]
+    ended = sum(trial.state.is_finished() for trial in trials)
+    return max(0.0, (asked - ended) * sum(seconds) / len(seconds) / workers)
+
+
+def _trial_document(trial: FrozenTrial, objectives: tuple[str, ...]) -> dict[str, Any]:
+    values = None if trial.values is None else dict(zip(objectives, trial.values, strict=True))
+    started, ended = trial.datetime_start, trial.datetime_complete
+    return {
+        "trial": trial.number,
+        "state": _WORDS[trial.state],
+        "params": dict(trial.params),
+        "values": values,
+        "feasible": is_feasible(trial) if values else None,
+        "constraints": dict(trial.constraints),
+        "seconds": (ended - started).total_seconds() if started and ended else None,
+        "attributes": dict(trial.user_attrs),
+    }

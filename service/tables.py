@@ -1,0 +1,198 @@
+"""Tables for the terminal: studies, trials, fronts, and the live view of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from objectives.spec import OBJECTIVES
+
+HEADS = {"accuracy": "accuracy %", "latency_ms": "latency ms", "fps_per_watt": "FPS/W", "energy_uj": "energy µJ"}
+
+
+def front_table(document: Mapping[str, Any]) -> Table:
+    """A Pareto front with each point's change against the baseline: accuracy in points, the rest in percent."""
+    objectives = document["objectives"]
+    shown = [point for point in (document["baseline"], *document["front"]) if point is not None]
+    has_test = any(point["test"] for point in shown)
+    params = sorted({name for point in shown for name in point["params"]})
+    table = Table(box=box.SIMPLE_HEAD, title=f"Pareto front of {document['study']}", title_justify="left")
+    table.add_column("trial", justify="right")
+    for name in objectives:
+        table.add_column(HEADS[name], justify="right")
+        table.add_column("vs base", justify="right", style="dim")
+    if has_test:
+        table.add_column("test %", justify="right")
+    table.add_column("same net on the\nbaseline's accelerator", justify="right")
+    for name in params:
+        table.add_column(_short(name), justify="right", overflow="fold")
+    for point in shown:
+        table.add_row(*_front_cells(point, objectives, has_test, params, is_baseline=point is document["baseline"]))
+    return table
+
+
+def studies_table(statuses: Iterable[Mapping[str, Any]]) -> Table:
+    """All studies, a line each."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for head in ("study", "state", "trials", "failed", "front", "hypervolume"):
+        table.add_column(head, justify="left" if head in ("study", "state") else "right")
+    for status in statuses:
+        trials = status["trials"]
+        table.add_row(
+            status["study"], status["state"], f"{_ended(trials)}/{trials['asked'] or '–'}", str(trials["failed"]),
+            str(status["front_size"]), number(status["hypervolume"]),
+        )  # fmt: skip
+    return table
+
+
+def trials_table(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> Table:
+    """Every trial of a study, a line each."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("trial", justify="right")
+    table.add_column("state")
+    for name in objectives:
+        table.add_column(HEADS[name], justify="right")
+    table.add_column("s", justify="right")
+    table.add_column("parameters", overflow="fold")
+    for trial in trials:
+        values = trial["values"] or {}
+        state = trial["state"] + (" (infeasible)" if trial["feasible"] is False else "")
+        table.add_row(
+            str(trial["trial"]), state, *(shown(name, values.get(name)) for name in objectives),
+            number(trial["seconds"]), _params(trial["params"]),
+        )  # fmt: skip
+    return table
+
+
+def trial_details(trial: Mapping[str, Any]) -> RenderableType:
+    """One trial: parameters, scores, learning curve, and where its accelerator's time and energy go."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("trial", str(trial["trial"]))
+    facts.add_row("state", trial["state"])
+    for name, value in trial["params"].items():
+        facts.add_row(name, _value(value))
+    for name, value in (trial["values"] or {}).items():
+        facts.add_row(HEADS.get(name, name), shown(name, value))
+    for name, value in (trial["test"] or {}).items():
+        facts.add_row(f"test: {HEADS.get(name, name)}", shown(name, value))
+    failure = trial["attributes"].get("failure")
+    if failure:
+        facts.add_row("failure", f"{failure['class']}: {failure['message']}")
+        facts.add_row("", failure["traceback"])
+    curve = ", ".join(f"{point['accuracy'] * 100:.1f}" for point in trial["curve"])
+    facts.add_row("validation accuracy by epoch, %", curve or "–")
+    return facts if not trial["details"] else Group(facts, layers_table(trial["details"]["hardware"]))
+
+
+def layers_table(report: Mapping[str, Any]) -> Table:
+    """Per layer: cycles by cause, spikes and energy of the mean image."""
+    causes = sorted({cause for layer in report["layers"] for cause in layer["causes"]})
+    table = Table(box=box.SIMPLE_HEAD, title="accelerator, mean image", title_justify="left")
+    for head in ("layer", "cores", "cycles", "share %", *causes, "spikes", "energy µJ"):
+        table.add_column(head, justify="left" if head == "layer" else "right")
+    for layer in report["layers"]:
+        energy = layer["energy_uj"]
+        table.add_row(
+            layer["name"], str(layer["cores"]), f"{layer['cycles']:.0f}", f"{layer['share'] * 100:.1f}",
+            *(f"{layer['causes'].get(cause, 0):.0f}" for cause in causes), number(layer["spikes_per_image"]),
+            number(sum(energy.values()) if isinstance(energy, Mapping) else energy),
+        )  # fmt: skip
+    return table
+
+
+def live_view(status: Mapping[str, Any], url: str) -> RenderableType:
+    """What a run shows while it lasts."""
+    trials = status["trials"]
+    asked, ended = trials["asked"], _ended(trials)
+    head = Table.grid(padding=(0, 2))
+    bar = ProgressBar(total=asked or max(1, trials["created"]), completed=ended, width=30)
+    eta = "" if status["eta_s"] is None else f"about {_span(status['eta_s'])} left"
+    head.add_row(Text(status["study"], style="bold"), bar, f"{ended}/{asked or '–'} trials", eta)
+    figures = Text(
+        f"front {status['front_size']} points   hypervolume {number(status['hypervolume'])}   "
+        f"complete {trials['complete']}   feasible {trials['feasible']}   failed {trials['failed']}"
+    )
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("trial", "state", "epoch", "accuracy %", "worker"):
+        table.add_column(name, justify="right" if name in ("trial", "epoch", "accuracy %") else "left")
+    for lease in status["running"]:
+        state = {"train": "training", "test": "test set"}[lease["task"]]
+        epoch = f"{lease['epoch']}/{lease['epochs']}" if lease["task"] == "train" else ""
+        table.add_row(
+            str(lease["trial"]), "waiting for a worker" if lease["expired"] else state, epoch,
+            shown("accuracy", lease["accuracy"]), lease["worker"],
+        )  # fmt: skip
+    return Group(head, figures, table, Text(f"in the browser: {url}", style="dim"))
+
+
+def shown(name: str, value: float | None) -> str:
+    """An objective's value in the unit of its column."""
+    if value is None:
+        return "–"
+    return f"{value * 100:.1f}" if name == "accuracy" else number(value)
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; a dash for the unknown."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def changed(name: str, change: float | None) -> str:
+    """A change against the baseline with its sign and unit."""
+    if change is None:
+        return ""
+    return f"{change:+.1f} pt" if name == "accuracy" else f"{change:+.0f} %"
+
+
+def _front_cells(
+    point: Mapping[str, Any], objectives: Sequence[str], has_test: bool, params: Sequence[str], *, is_baseline: bool
+) -> Iterable[str | Text]:
+    yield Text(f"{point['trial']} base", style="bold") if is_baseline else str(point["trial"])
+    changes = point["vs_baseline"] or {}
+    for name in objectives:
+        yield shown(name, point["values"][name])
+        yield "" if is_baseline else _coloured(name, changes.get(name))
+    if has_test:
+        yield shown("accuracy", (point["test"] or {}).get("accuracy"))
+    again = point["on_baseline_accelerator"]
+    yield "–" if again is None else f"{number(again['latency_ms'])} ms"
+    for name in params:
+        yield _value(point["params"].get(name))
+
+
+def _coloured(name: str, change: float | None) -> Text:
+    is_better = change is not None and (change > 0) == (OBJECTIVES[name] == "maximize")
+    return Text(changed(name, change), style="green" if is_better else "yellow")
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{_short(name)}={_value(value)}" for name, value in params.items())
+
+
+def _short(name: str) -> str:
+    return name.replace("accelerator.neural_cores.", "cores ").removeprefix("train.")
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _ended(trials: Mapping[str, int]) -> int:
+    return trials["complete"] + trials["failed"] + trials["stopped"]
+
+
+def _span(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

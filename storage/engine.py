@@ -1,0 +1,212 @@
+"""The way to the database: engines with time limits, and which of its errors pass by themselves.
+
+Without limits of its own, psycopg2 waits on a dead link for as long as the kernel does, which can be
+hours. The numbers fit a lease of 30 s that is renewed every 10 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg2  # type: ignore[import-untyped]
+import sqlalchemy
+from sqlalchemy import exc
+
+from storage.embedded import EmbeddedPostgres
+from storage.errors import DatabaseError, DatabaseUrlError
+
+DRIVER = "postgresql+psycopg2"
+SPELLINGS = ("postgresql", "postgres", DRIVER)
+SESSION_OPTIONS = "-c statement_timeout=10000 -c lock_timeout=8000 -c timezone=UTC"
+CONNECT_ARGS: dict[str, Any] = {
+    "connect_timeout": 3,  # [s]
+    "keepalives": 1,
+    "keepalives_idle": 2,  # [s]
+    "keepalives_interval": 1,  # [s]
+    "keepalives_count": 3,
+    "tcp_user_timeout": 4000,  # [ms]
+    "application_name": "spikefront",
+}
+TRANSIENT_TYPES = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.PendingRollbackError,
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
+)
+TRANSIENT_STATES = {
+    "40001": "serialization failure",
+    "40P01": "deadlock detected",
+    "53100": "disk full",
+    "53300": "too many connections",
+    "57P01": "admin shutdown",
+    "57P02": "crash shutdown",
+    "57P03": "cannot connect now",
+}  # Source: PostgreSQL 18 documentation, appendix A "PostgreSQL Error Codes"
+SHORTEST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 3.0
+RETRY_LIMIT_S = 120.0
+EXPECTED = "expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database. `server` is the embedded one, to be started again should it die; else None."""
+
+    url: str = field(repr=False)
+    engine: sqlalchemy.Engine
+    server: EmbeddedPostgres | None = field(default=None, repr=False)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is the embedded one."""
+        return self.server is not None
+
+
+@contextlib.contextmanager
+def open_database(url: str | None, var: Path) -> Iterator[Database]:
+    """The database at `url`, checked; without a URL the embedded one in the folder `var/postgres`.
+
+    Raises:
+        DatabaseUrlError: `url` is not one of a Postgres database.
+        DatabaseError: Nothing usable answers there.
+        EmbeddedError: The embedded database cannot be started.
+    """
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(EmbeddedPostgres(var / "postgres")) if url is None else None
+        address = url if server is None else server.start()
+        assert address is not None
+        engine = create_engine(address)
+        stack.callback(engine.dispose)
+        check_connection(engine)
+        yield Database(address, engine, server)
+
+
+def create_engine(url: str) -> sqlalchemy.Engine:
+    """Engine with time limits everywhere; opens no connection yet.
+
+    What the query part of `url` sets (`?connect_timeout=10`) wins over ours; its `options` are added.
+
+    Raises:
+        DatabaseUrlError: `url` cannot be read, or is not one of a Postgres database.
+    """
+    address = _parse(url)
+    options = " ".join([SESSION_OPTIONS, *_words(address.query.get("options", ()))])
+    limits = {name: value for name, value in CONNECT_ARGS.items() if name not in address.query}
+    return sqlalchemy.create_engine(address, pool_pre_ping=True, connect_args=limits | {"options": options})
+
+
+def _parse(url: str) -> sqlalchemy.URL:
+    """`url` with our driver. The messages do not repeat it: it may hold a password."""
+    try:
+        address = sqlalchemy.make_url(url)
+    except (exc.ArgumentError, ValueError):
+        raise DatabaseUrlError(f"SPIKEFRONT_DATABASE_URL: not a URL; {EXPECTED}") from None
+    if address.drivername not in SPELLINGS:
+        raise DatabaseUrlError(
+            f"SPIKEFRONT_DATABASE_URL: '{address.drivername}' is not supported, spikefront needs Postgres; {EXPECTED}"
+        )
+    return address.set(drivername=DRIVER)
+
+
+def _words(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def check_connection(engine: sqlalchemy.Engine) -> None:
+    """Ask the database one question.
+
+    Raises:
+        DatabaseError: It cannot be reached or used; names host, port and database, never the password.
+    """
+    try:
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("SELECT 1"))
+    except exc.SQLAlchemyError as error:
+        raise DatabaseError(
+            f"cannot use database {place(engine.url)}: {first_line(error)}; "
+            "check that Postgres runs there and that SPIKEFRONT_DATABASE_URL is right"
+        ) from error
+
+
+def place(url: sqlalchemy.URL) -> str:
+    """Where a database is, for messages: `'NAME' at HOST:PORT`, without user and password."""
+    host = url.host or ",".join(_words(url.query.get("host", "local socket")))
+    return f"'{url.database or url.username}' at {host}:{url.port or 5432}"
+
+
+def first_line(error: BaseException) -> str:
+    """First line of what the driver says, without SQLAlchemy's additions."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether `error`, or what it was raised from, is trouble with the database that may pass by itself."""
+    return any(_is_transient_itself(link) for link in _chain(error))
+
+
+def _is_transient_itself(error: BaseException) -> bool:
+    return (
+        isinstance(error, TRANSIENT_TYPES)
+        or (isinstance(error, exc.DBAPIError) and error.connection_invalidated)
+        or getattr(error, "pgcode", None) in TRANSIENT_STATES
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """`error` and everything below it, by `__cause__` and by SQLAlchemy's `orig`; each one once."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        link = waiting.pop()
+        if id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            waiting += [
+                below for below in (link.__cause__, getattr(link, "orig", None)) if isinstance(below, BaseException)
+            ]
+
+
+def retrying(
+    call: Callable[[], T],
+    *,
+    limit_s: float = RETRY_LIMIT_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    jitter: Callable[[float, float], float] = random.uniform,
+) -> T:
+    """Result of `call`, repeated while it fails by transient trouble; `call` must be safe to repeat.
+
+    Args:
+        call: One whole transaction.
+        limit_s: No repetition begins later than this after the first try [s].
+        clock: Monotonic time [s].
+        sleep: Waits for so many seconds.
+        jitter: A number between two bounds, so that many clients do not come back at once.
+
+    Raises:
+        DatabaseError: The trouble outlasted `limit_s`.
+    """
+    deadline, ceiling_s = clock() + limit_s, 2 * SHORTEST_PAUSE_S
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            pause_s = jitter(SHORTEST_PAUSE_S, ceiling_s)
+            if clock() + pause_s > deadline:
+                raise DatabaseError(
+                    f"the database gave only errors for {limit_s:g} s, the last one: {first_line(error)}; "
+                    "check that Postgres runs, and resume"
+                ) from error
+        sleep(pause_s)
+        ceiling_s = min(2 * ceiling_s, LONGEST_PAUSE_S)

@@ -1,0 +1,171 @@
+"""Lease rows: who works on a trial, under which fence, until when on the database's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from storage.tables import checkpoint, epoch, lease, result, rung
+
+
+@dataclass(frozen=True)
+class LeaseRow:
+    """One row of the lease table."""
+
+    trial_id: int
+    study_id: int
+    task: str
+    worker: str
+    fence: int
+    seed: int
+    epochs: int
+    epoch: int
+    accuracy: float | None
+    leased_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+
+
+_COLUMNS = [lease.c[name] for name in LeaseRow.__dataclass_fields__]
+
+
+def now(connection: Connection) -> datetime:
+    """The database's clock, which alone decides about leases."""
+    instant = connection.scalar(select(func.clock_timestamp()))
+    assert isinstance(instant, datetime)
+    return instant
+
+
+def locked(connection: Connection, trial_id: int) -> LeaseRow | None:
+    """The lease of a trial, locked until the transaction ends."""
+    row = connection.execute(select(*_COLUMNS).where(lease.c.trial_id == trial_id).with_for_update()).one_or_none()
+    return None if row is None else LeaseRow(*row)
+
+
+def first_expired(connection: Connection, study_id: int) -> LeaseRow | None:
+    """The open lease that expired first, locked; leases that another transaction holds are passed over."""
+    row = connection.execute(
+        select(*_COLUMNS)
+        .where(
+            lease.c.study_id == study_id, lease.c.ended_at.is_(None), lease.c.expires_at <= func.clock_timestamp()
+        )
+        .order_by(lease.c.expires_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+    return None if row is None else LeaseRow(*row)
+
+
+def write(connection: Connection, row: LeaseRow) -> None:
+    """Insert or replace the row of a trial."""
+    values = dict(vars(row))
+    statement = insert(lease).values(values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["trial_id"], set_=values))
+
+
+def of_study(connection: Connection, study_id: int, *, is_open: bool = True) -> list[LeaseRow]:
+    """The leases of a study, the open ones only unless asked otherwise."""
+    query = select(*_COLUMNS).where(lease.c.study_id == study_id)
+    if is_open:
+        query = query.where(lease.c.ended_at.is_(None))
+    return [LeaseRow(*row) for row in connection.execute(query.order_by(lease.c.trial_id))]
+
+
+def without_lease(connection: Connection, trial_ids: Sequence[int]) -> list[int]:
+    """Those of the given trials that have no lease row at all."""
+    leased = set(connection.scalars(select(lease.c.trial_id).where(lease.c.trial_id.in_(trial_ids))))
+    return [trial_id for trial_id in trial_ids if trial_id not in leased]
+
+
+def trained_epochs(connection: Connection, study_id: int) -> int:
+    """Epochs trained so far over all trials of a study."""
+    return int(connection.scalar(select(func.sum(lease.c.epoch)).where(lease.c.study_id == study_id)) or 0)
+
+
+def write_epochs(connection: Connection, trial_id: int, epochs: Sequence[Mapping[str, Any]]) -> None:
+    """Add points to a trial's learning curve; a point that is trained again after a take-over replaces the old one."""
+    if epochs:
+        statement = insert(epoch)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["trial_id", "epoch"],
+                set_={name: statement.excluded[name] for name in ("loss", "accuracy", "seconds")},
+            ),
+            [{"trial_id": trial_id, **point} for point in epochs],
+        )
+
+
+def curve(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
+    """The learning curve of a trial, an entry an epoch."""
+    query = select(epoch.c.epoch, epoch.c.loss, epoch.c.accuracy, epoch.c.seconds).where(epoch.c.trial_id == trial_id)
+    return [dict(row._mapping) for row in connection.execute(query.order_by(epoch.c.epoch))]
+
+
+def write_rung(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Record a rung report with its decision; a repeated report replaces itself."""
+    connection.execute(insert(rung).values(row).on_conflict_do_update(index_elements=["trial_id", "rung"], set_=row))
+
+
+def rungs(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
+    """The rung reports of a trial, lowest rung first."""
+    return [dict(row._mapping) for row in connection.execute(select(rung).where(rung.c.trial_id == trial_id).order_by(rung.c.rung))]
+
+
+@dataclass(frozen=True)
+class CheckpointRow:
+    """A stored checkpoint: which attempt wrote it, and what its bytes hash to."""
+
+    checkpoint_id: int
+    trial_id: int
+    fence: int
+    epoch: int
+    sha256: str
+    bytes: int
+
+
+_CHECKPOINT = [checkpoint.c[name] for name in CheckpointRow.__dataclass_fields__]
+
+
+def add_checkpoint(connection: Connection, trial_id: int, fence: int, at_epoch: int, sha256: str, size: int) -> None:
+    """Record a checkpoint whose bytes are stored already."""
+    connection.execute(
+        insert(checkpoint).values(trial_id=trial_id, fence=fence, epoch=at_epoch, sha256=sha256, bytes=size)
+    )
+
+
+def checkpoints(connection: Connection, trial_id: int) -> list[CheckpointRow]:
+    """The checkpoints of a trial, newest first."""
+    query = select(*_CHECKPOINT).where(checkpoint.c.trial_id == trial_id).order_by(checkpoint.c.checkpoint_id.desc())
+    return [CheckpointRow(*row) for row in connection.execute(query)]
+
+
+def drop_checkpoints(connection: Connection, checkpoint_ids: Sequence[int]) -> None:
+    """Forget checkpoints, before their files are removed."""
+    if checkpoint_ids:
+        connection.execute(checkpoint.delete().where(checkpoint.c.checkpoint_id.in_(checkpoint_ids)))
+
+
+def write_result(connection: Connection, row: Mapping[str, Any]) -> None:
+    """Store what a finished trial brings beside its objective values."""
+    connection.execute(insert(result).values(row).on_conflict_do_update(index_elements=["trial_id"], set_=row))
+
+
+def write_test(connection: Connection, trial_id: int, test: Mapping[str, float] | None, error: str | None) -> None:
+    """Store the scores on the held-back test set, or why there are none."""
+    connection.execute(result.update().where(result.c.trial_id == trial_id).values(test=test, test_error=error))
+
+
+def results(connection: Connection, trial_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """The stored results of the given trials, by trial id."""
+    query = select(result).where(result.c.trial_id.in_(trial_ids))
+    return {row.trial_id: dict(row._mapping) for row in connection.execute(query)}
+
+
+def expiry(instant: datetime, ttl_s: float) -> datetime:
+    """When a lease taken or renewed at `instant` expires."""
+    return instant + timedelta(seconds=ttl_s)

@@ -1,0 +1,67 @@
+"""Bring a database up to date: Optuna's tables, then ours, under one lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from storage.errors import SchemaError
+from storage.tables import SCHEMA
+
+OPTUNA_REVISIONS = frozenset({"v3.2.0.a"})
+"""Revisions of Optuna's schema that `storage.trials` knows how to write."""
+
+_LOCK = 0x5350494B45  # "SPIKE"
+
+
+def migrate(engine: Engine, url: str) -> None:
+    """Create or upgrade every table; safe to call from many processes at once.
+
+    Raises:
+        SchemaError: Optuna's schema is of an unknown revision, or ours is newer than this program.
+    """
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        try:
+            optuna.storages.RDBStorage(url)  # creates and stamps Optuna's tables
+            _check_optuna(connection)
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+            connection.commit()
+            _upgrade(connection)
+        finally:
+            connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+            connection.commit()
+
+
+def _check_optuna(connection: Connection) -> None:
+    revision = connection.scalar(text("SELECT version_num FROM public.alembic_version"))
+    if revision not in OPTUNA_REVISIONS:
+        raise SchemaError(
+            f"Optuna's tables are of revision {revision}; this version knows {', '.join(sorted(OPTUNA_REVISIONS))}: "
+            "install the spikefront that fits, or use another database"
+        )
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    script = ScriptDirectory.from_config(config)
+    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+    current = context.get_current_revision()
+    connection.rollback()
+    known = {revision.revision for revision in script.walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaError(
+            f"the schema '{SCHEMA}' is of revision {current}, newer than this program knows ({script.get_current_head()}); "
+            "install a newer spikefront"
+        )
+    command.upgrade(config, "head")
+    connection.commit()

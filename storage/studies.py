@@ -1,0 +1,89 @@
+"""Study and event rows of the schema `spikefront`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from storage.tables import event, study
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One row of the study table; `spec` is the study file as plain values."""
+
+    study_id: int
+    name: str
+    spec: dict[str, Any]
+    frozen_hash: str
+    state: str
+    reason: str
+    floor: float
+    reference: dict[str, float] | None
+    versions: dict[str, str]
+    created_at: datetime
+
+
+_COLUMNS = [study.c[name] for name in StudyRow.__dataclass_fields__]
+
+
+def add(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Insert a study unless its row exists; tells whether it was new."""
+    inserted = connection.execute(insert(study).values(row).on_conflict_do_nothing().returning(study.c.study_id))
+    return inserted.one_or_none() is not None
+
+
+def by_name(connection: Connection, name: str, *, lock: bool = False) -> StudyRow | None:
+    """A study by its name, if wanted locked until the transaction ends."""
+    query = select(*_COLUMNS).where(study.c.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    return None if row is None else StudyRow(*row)
+
+
+def by_id(connection: Connection, study_id: int) -> StudyRow:
+    """A study by Optuna's id."""
+    return StudyRow(*connection.execute(select(*_COLUMNS).where(study.c.study_id == study_id)).one())
+
+
+def all_studies(connection: Connection) -> list[StudyRow]:
+    """Every study, the oldest first."""
+    return [StudyRow(*row) for row in connection.execute(select(*_COLUMNS).order_by(study.c.study_id))]
+
+
+def update(connection: Connection, study_id: int, **values: Any) -> None:
+    """Change columns of a study."""
+    connection.execute(study.update().where(study.c.study_id == study_id).values(values))
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a study, in the words shown to people."""
+
+    event_id: int
+    number: int | None
+    kind: str
+    message: str
+    at: datetime
+
+
+def add_event(connection: Connection, study_id: int, kind: str, message: str, number: int | None = None) -> None:
+    """Append to the study's log."""
+    connection.execute(insert(event).values(study_id=study_id, kind=kind, message=message, number=number))
+
+
+def events(connection: Connection, study_id: int, *, after: int = 0, limit: int = 200) -> list[Event]:
+    """The newest `limit` events with an id above `after`, oldest first."""
+    columns = [event.c[name] for name in Event.__dataclass_fields__]
+    query = select(*columns).where(event.c.study_id == study_id, event.c.event_id > after)
+    rows = connection.execute(query.order_by(event.c.event_id.desc()).limit(limit))
+    return [Event(*row) for row in rows][::-1]
+
+
+def last_event_id(connection: Connection, study_id: int) -> int:
+    """Id of the study's newest event; 0 when there is none."""
+    return int(connection.scalar(select(func.max(event.c.event_id)).where(event.c.study_id == study_id)) or 0)
