@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from hwmodel.accelerator import build_accelerator
 from hwmodel.errors import HwmodelError
+from objectives.architecture import check_network, layer_shapes
 from objectives.data import describe
 from objectives.errors import NetworkError
-from objectives.architecture import check_network, layer_shapes
 from objectives.spec import Study
 
 Problem = tuple[tuple[str, ...], str]

@@ -84,7 +84,7 @@ def score(
     )
 
 
-def score_test(study: Study, weights: bytes, data: Dataset, seed: int) -> Score:
+def score_test(study: Study, weights: bytes, data: Dataset, seed: int, baseline: Study | None = None) -> Score:
     """Score exported weights on the held-back test set.
 
     Raises:
@@ -97,7 +97,7 @@ def score_test(study: Study, weights: bytes, data: Dataset, seed: int) -> Score:
         raise CheckpointError(
             f"the weights do not fit the network {study.network}; give those of this trial"
         ) from error
-    return score(study, network, data.test.images, data.test.labels, seed=seed, baseline=None)
+    return score(study, network, data.test.images, data.test.labels, seed=seed, baseline=baseline)
 
 
 def _build(study: Study, hardware: AcceleratorSpec) -> Accelerator:

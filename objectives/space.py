@@ -105,7 +105,9 @@ class Integer(_Domain):
 
     def describe(self) -> str:
         """Words for an error message."""
-        return f"a whole number from {self.int_[0]} to {self.int_[1]}" + (f" in steps of {self.step}" if self.step > 1 else "")
+        return f"a whole number from {self.int_[0]} to {self.int_[1]}" + (
+            f" in steps of {self.step}" if self.step > 1 else ""
+        )
 
 
 class Choice(_Domain):
@@ -169,7 +171,7 @@ Domain = Annotated[
     Discriminator(
         _kind,
         custom_error_type="domain",
-        custom_error_message="expected one of {range: [low, high]}, {log: [low, high]}, {int: [low, high]}, {choice: [...]}",
+        custom_error_message="expected {range: [low, high]}, {log: [low, high]}, {int: [low, high]} or {choice: [...]}",
     ),
 ]
 Choice.model_rebuild()

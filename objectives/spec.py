@@ -43,8 +43,12 @@ class DatasetSpec(_Model):
     """Which images, and how the training set is divided."""
 
     name: Literal["digits", "mnist"]
-    limit: int | None = Field(default=None, ge=10, description="Use this many images of the training set, drawn by split_seed.")
-    validation: float = Field(default=0.2, gt=0, lt=1, description="Stratified share of the training set that the search sees as validation.")
+    limit: int | None = Field(
+        default=None, ge=10, description="Use this many images of the training set, drawn by split_seed."
+    )
+    validation: float = Field(
+        default=0.2, gt=0, lt=1, description="Stratified share of the training set that the search sees as validation."
+    )
     split_seed: int = Field(default=0, ge=0)
 
 
@@ -56,18 +60,26 @@ class TrainSpec(_Model):
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float = Field(default=2e-3, gt=0)
     schedule: Literal["constant", "cosine"] = "cosine"
-    max_minutes: float | None = Field(default=None, gt=0, description="Training time after which a trial ends early, at the end of an epoch.")
-    seed: Literal["trial", "fixed"] = Field(default="trial", description="Each trial a seed of its own, or all trials the same.")
+    max_minutes: float | None = Field(
+        default=None, gt=0, description="Training time after which a trial ends early, at the end of an epoch."
+    )
+    seed: Literal["trial", "fixed"] = Field(
+        default="trial", description="Each trial a seed of its own, or all trials the same."
+    )
 
 
 class AcceleratorSpec(_Model):
     """The accelerator that runs the trained network."""
 
     preset: Literal["event-driven-2023"] = "event-driven-2023"
-    neural_cores: tuple[Annotated[int, Field(ge=1)], ...] = Field(description="Neural cores of each weighted layer; each divides the layer's width.")
+    neural_cores: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        description="Neural cores of each weighted layer; each divides the layer's width."
+    )
     clock_mhz: float = Field(default=100.0, gt=0)
     device: str = "xcku115"
-    input: Literal["same", "rate"] = Field(default="same", description="Input coding on the accelerator: as trained, or rate-coded.")
+    input: Literal["same", "rate"] = Field(
+        default="same", description="Input coding on the accelerator: as trained, or rate-coded."
+    )
     mode: Literal["ideal", "rtl"] = "ideal"
     schedule: Literal["sequential", "ping_pong"] = "sequential"
 
@@ -75,7 +87,9 @@ class AcceleratorSpec(_Model):
 class ConstraintsSpec(_Model):
     """What makes a trial infeasible: it never enters a front."""
 
-    floor: dict[str, float] = Field(default_factory=dict, description="Least accuracy; default half way between chance and 1.")
+    floor: dict[str, float] = Field(
+        default_factory=dict, description="Least accuracy; default half way between chance and 1."
+    )
     fits_device: bool = True
 
     @field_validator("floor")
@@ -110,7 +124,9 @@ class BudgetSpec(_Model):
     trials: int | None = Field(default=None, ge=1, le=1_000_000)
     epochs: int | None = Field(default=None, ge=1)
     hours: float | None = Field(default=None, gt=0)
-    max_failures: int = Field(default=5, ge=1, description="Failures in a row with one message after which the study pauses.")
+    max_failures: int = Field(
+        default=5, ge=1, description="Failures in a row with one message after which the study pauses."
+    )
 
     @model_validator(mode="after")
     def _limited(self) -> BudgetSpec:
@@ -142,7 +158,11 @@ class Study(_Model):
     train: TrainSpec
     accelerator: AcceleratorSpec
     search: dict[str, Domain]
-    objectives: tuple[Literal["accuracy", "latency_ms", "fps_per_watt", "energy_uj"], ...] = ("accuracy", "latency_ms", "fps_per_watt")
+    objectives: tuple[Literal["accuracy", "latency_ms", "fps_per_watt", "energy_uj"], ...] = (
+        "accuracy",
+        "latency_ms",
+        "fps_per_watt",
+    )
     constraints: ConstraintsSpec = ConstraintsSpec()
     sampler: SamplerSpec = SamplerSpec()
     stopping: StoppingSpec = StoppingSpec()
@@ -163,7 +183,9 @@ class Study(_Model):
     @classmethod
     def _not_empty(cls, search: dict[str, Domain]) -> dict[str, Domain]:
         if not search:
-            raise ValueError("the search space is empty; name at least one dimension, such as beta: {range: [0.05, 0.95]}")
+            raise ValueError(
+                "the search space is empty; name at least one dimension, such as beta: {range: [0.05, 0.95]}"
+            )
         names = [name for name, _, _ in dimensions(search)]
         for name in names:
             if name.partition(".")[0] not in SEARCHABLE:
@@ -206,7 +228,9 @@ class Study(_Model):
         params = walk(self.search, lambda name, domain: _baseline_value(self.baseline, data, name, domain))
         for name in self.baseline:
             if name not in params:
-                raise SpecError(f"baseline.{name}: is no dimension of the search under the baseline's choices; remove it, or search it")
+                raise SpecError(
+                    f"baseline.{name}: is no dimension under the baseline's choices; remove it, or search it"
+                )
         return params
 
     def frozen(self) -> dict[str, Any]:
@@ -264,7 +288,9 @@ def parse_study(text: str, source: str = "study.yaml") -> Study:
     """
     document = yamlfile.parse(text, source)
     if not isinstance(document.value, dict):
-        raise SpecError(f"{source}:1: a study file is a mapping of fields such as `study: my-study`, got {_noun(document.value)}")
+        raise SpecError(
+            f"{source}:1: a study file is a mapping of fields such as `study: my-study`, got {_noun(document.value)}"
+        )
     try:
         study = Study.model_validate_json(json.dumps(document.value))
     except ValidationError as error:
@@ -292,7 +318,10 @@ def _whole(study: Study) -> Iterator[tuple[yamlfile.Path, str]]:
     if study.sampler.name == "grid":
         for name, domain, conditions in dimensions(study.search):
             if conditions or domain.points() is None:
-                yield _search_path(name, conditions), "a grid needs choices, whole numbers or ranges with a step, without conditions; or use another sampler"
+                yield (
+                    _search_path(name, conditions),
+                    "a grid needs choices, whole numbers or stepped ranges, without conditions; or another sampler",
+                )
     try:
         study.baseline_params()
     except SpecError as error:
@@ -312,7 +341,12 @@ def _baseline_value(baseline: Mapping[str, Scalar], data: Any, name: str, domain
         value: Scalar = baseline[name] if name in baseline else _read(data, name)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise SpecError(f"baseline.{name}: the study has no field {name!r} to take the value from; give it") from error
-    if isinstance(value, int) and not isinstance(value, bool) and not isinstance(domain, Choice) and domain.holds(float(value)):
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and not isinstance(domain, Choice)
+        and domain.holds(float(value))
+    ):
         return float(value)
     if not domain.holds(value):
         origin = "" if name in baseline else " (the study's own value, as the baseline does not name it)"
@@ -370,7 +404,9 @@ def _path_in(document: yamlfile.Document, loc: tuple[str | int, ...]) -> yamlfil
     path: yamlfile.Path = ()
     for index, part in enumerate(loc):
         is_last = index == len(loc) - 1
-        if (*path, part) in document.lines or (is_last and isinstance(part, str) and "[" not in part and part not in _TAGS):
+        if (*path, part) in document.lines or (
+            is_last and isinstance(part, str) and "[" not in part and part not in _TAGS
+        ):
             path = (*path, part)
     return path
 
@@ -395,7 +431,7 @@ def _problem(item: Any) -> str:
     if kind == "literal_error":
         return f"expected {context['expected']}, got {given!r}"
     if kind == "string_pattern_mismatch":
-        return f"expected a name of a-z, 0-9, '.', '_' and '-', starting with a letter or digit, at most 63 long, got {given!r}"
+        return f"expected 1 to 63 of a-z, 0-9, '.', '_', '-', the first a letter or digit, got {given!r}"
     text = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return f"expected {text}, got {_noun(given)}" if item["msg"].startswith("Input should be") else text
 

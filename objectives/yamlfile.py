@@ -83,7 +83,9 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], source: str, see
             key = _key(key_node, source)
             key_line = key_node.start_mark.line + 1
             if key in result:
-                raise SpecError(f"{source}:{key_line}: {'.'.join(map(str, (*path, key)))}: this key stands twice; keep one")
+                raise SpecError(
+                    f"{source}:{key_line}: {'.'.join(map(str, (*path, key)))}: this key stands twice; keep one"
+                )
             lines[(*path, key)] = key_line
             result[key] = _plain(value_node, (*path, key), lines, source, seen)
         return result
@@ -94,9 +96,11 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], source: str, see
             items.append(_plain(item, (*path, index), lines, source, seen))
         return items
     try:
-        return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-untyped-call]
+        return yaml.constructor.SafeConstructor().construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
-        raise SpecError(f"{source}:{line}: cannot read {node.value!r}: plain text, numbers and booleans only") from error
+        raise SpecError(
+            f"{source}:{line}: cannot read {node.value!r}: plain text, numbers and booleans only"
+        ) from error
 
 
 def _key(node: yaml.Node, source: str) -> str:

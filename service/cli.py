@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -37,13 +37,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=0, max=256, help="Local workers; one core each.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; any but loopback needs SPIKEFRONT_TOKEN.")]
-Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; without it 8600, or any free one.")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port to listen on; without it 8600, or any free one.")
+]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as budget.trials=200.")
 ]
 
-out = Console(highlight=False)
-progress = Console(stderr=True, highlight=False)
+PIPE_WIDTH = 160  # columns where no terminal says how wide it is
+
+
+def _console(stream: TextIO) -> Console:
+    is_known = stream.isatty() or "COLUMNS" in os.environ
+    return Console(file=stream, highlight=False, width=None if is_known else PIPE_WIDTH)
+
+
+out = _console(sys.stdout)
+progress = _console(sys.stderr)
 
 
 @app.command()
@@ -335,7 +345,7 @@ def _studies() -> Iterator[Any]:
 
 
 def _print_front(document: dict[str, Any], as_json: bool) -> None:
-    from service.tables import front_table
+    from service.tables import FRONT_NOTE, front_table
 
     if as_json:
         _print_json(document)
@@ -345,7 +355,8 @@ def _print_front(document: dict[str, Any], as_json: bool) -> None:
     if not document["front"]:
         out.print("no feasible point yet; `spikefront show` lists the trials")
     elif volume is not None:
-        out.print(f"{len(document['front'])} points, hypervolume {volume:.4f}; changes: accuracy in points, others in percent")
+        out.print(f"{len(document['front'])} points, hypervolume {volume:.4f}; change against the baseline")
+        out.print(FRONT_NOTE)
 
 
 def _print_json(value: Any) -> None:

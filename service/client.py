@@ -17,7 +17,13 @@ from service.errors import Conflict, LeaseLost, NotAllowed, NotFound, ServiceErr
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 3.0
-_ERRORS: dict[int, type[ServiceError]] = {400: UsageError, 401: NotAllowed, 403: NotAllowed, 404: NotFound, 413: TooLarge}
+_ERRORS: dict[int, type[ServiceError]] = {
+    400: UsageError,
+    401: NotAllowed,
+    403: NotAllowed,
+    404: NotFound,
+    413: TooLarge,
+}
 
 
 class Client:
@@ -117,7 +123,9 @@ def _patiently(call: Callable[[], httpx.Response], patience_s: float) -> httpx.R
             pause = wait_s * random.uniform(0.5, 1.5)
             if time.monotonic() + pause > deadline:
                 reason = str(error) or type(error).__name__
-                raise Unavailable(f"the study server does not answer: {reason}; is it running at that address?") from error
+                raise Unavailable(
+                    f"the study server does not answer: {reason}; is it running at that address?"
+                ) from error
             log.debug("call repeated in %.1f s: %s", pause, error, extra={"action": "retry"})
             time.sleep(pause)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)

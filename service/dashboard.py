@@ -36,9 +36,7 @@ def is_read_only(method: str, path: str) -> bool:
     return method in ("GET", "HEAD") or (method == "PUT" and path.endswith("/note"))
 
 
-def feasible_front_trials(
-    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
-) -> list[FrozenTrial]:
+def feasible_front_trials(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> list[FrozenTrial]:
     """The feasible trials of the front, in the order of their numbers."""
     feasible = [trial for trial in trials if is_feasible(trial)]
     if not feasible:

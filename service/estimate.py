@@ -21,7 +21,9 @@ def describe_study(study: Study) -> dict[str, Any]:
         "study": study.study,
         "dimensions": f"{len(names)}: {', '.join(names)}",
         "points": "continuous" if size is None else size,
-        "objectives": ", ".join(f"{name} ({direction})" for name, direction in zip(study.objectives, study.directions, strict=True)),
+        "objectives": ", ".join(
+            f"{name} ({direction})" for name, direction in zip(study.objectives, study.directions, strict=True)
+        ),
         "floor": f"accuracy {study.floor(describe(study.dataset.name).classes):.3g}",
         "baseline": ", ".join(f"{name} {value}" for name, value in study.baseline_params().items()),
     }

@@ -62,7 +62,9 @@ def export_trial(studies: Studies, artifacts: Path, study: str, number: int, fol
     documents = {
         "weights.safetensors": data,
         "settings.json": _json(resolved.model_dump(mode="json", by_alias=True)),
-        "accelerator.json": _json({**resolved.accelerator.model_dump(mode="json"), "report": trial["details"]["hardware"]}),
+        "accelerator.json": _json(
+            {**resolved.accelerator.model_dump(mode="json"), "report": trial["details"]["hardware"]}
+        ),
         "scores.json": _json({key: trial[key] for key in ("values", "test", "on_baseline_accelerator")}),
     }
     for name, content in documents.items():

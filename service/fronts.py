@@ -116,15 +116,17 @@ def _point(
     results: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:
     values, stored = _values(trial, objectives), results.get(trial._trial_id, {})
+    test = stored.get("test") or {}
     return {
         "trial": trial.number,
         "values": values,
-        "test": stored.get("test"),
+        "test": test.get("values"),
         "params": dict(trial.params),
         "vs_baseline": None
         if baseline is None
         else {name: change(name, value, baseline[name]) for name, value in values.items()},
         "on_baseline_accelerator": stored.get("on_baseline_accelerator"),
+        "test_on_baseline_accelerator": test.get("on_baseline_accelerator"),
         "accuracy_standard_error": stored.get("details", {}).get("accuracy_standard_error"),
     }
 

@@ -76,7 +76,9 @@ class Gate:
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         check_role(self._auth.role(headers.get("authorization"), cookie), needed_role(method, path))
         if not path.startswith(OURS) and not is_read_only(method, path):
-            raise _status(NotAllowed("the dashboard only looks; start, stop and resume from /ui or the command line"), 403)
+            raise _status(
+                NotAllowed("the dashboard only looks; start, stop and resume from /ui or the command line"), 403
+            )
 
     def _refuse(self, error: ServiceError, scope: Scope) -> Response:
         wants_page = "text/html" in Headers(scope=scope).get("accept", "")

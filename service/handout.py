@@ -177,9 +177,9 @@ class Handout:
             return False
         if spec.budget.epochs is not None and leases.trained_epochs(connection, row.study_id) >= spec.budget.epochs:
             return False
-        if spec.budget.hours is not None:
-            if leases.now(connection) - row.created_at >= timedelta(hours=spec.budget.hours):
-                return False
+        age = leases.now(connection) - row.created_at
+        if spec.budget.hours is not None and age >= timedelta(hours=spec.budget.hours):
+            return False
         is_grid = spec.sampler.name == "grid"
         return not (is_grid and created > (grid_size(spec.search) or 0))  # one more than the grid: the baseline
 

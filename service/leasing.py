@@ -74,5 +74,3 @@ def _row(connection: Connection, trial_id: int) -> LeaseRow:
     if row is None:
         raise NotFound(f"trial {trial_id} has no lease; it was never handed out, or its study was deleted")
     return row
-
-

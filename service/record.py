@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine
 
-from storage.engine import CONNECT_ARGS, open_database
-from storage.schema import migrate
+from storage.engine import open_database
+from storage.schema import OPTUNA_ENGINE, migrate
 
 
 class Record:
@@ -28,7 +28,7 @@ class Record:
         self.url = url
         rdb = optuna.storages.RDBStorage(
             url,
-            engine_kwargs={"pool_pre_ping": True, "connect_args": CONNECT_ARGS},
+            engine_kwargs=OPTUNA_ENGINE,
             skip_table_creation=True,
             skip_compatibility_check=True,
         )

@@ -24,6 +24,12 @@ from storage.errors import ArtifactDiskError, ArtifactError, TrialFinished
 from storage.leases import LeaseRow
 
 KEPT_CHECKPOINTS = 2
+_WORDS = {
+    "accuracy": "accuracy {:.1%}",
+    "latency_ms": "{:.3g} ms",
+    "fps_per_watt": "{:,.0f} FPS/W",
+    "energy_uj": "{:.3g} µJ",
+}
 
 
 class Reports:
@@ -176,7 +182,7 @@ class Reports:
         """
 
         def change(connection: Connection, row: LeaseRow) -> None:
-            leases.write_test(connection, trial_id, message.values, message.error)
+            leases.write_test(connection, trial_id, _test_document(message), message.error)
             if message.error:
                 number = self._number(trial_id)
                 text = f"trial {number} has no test score: {message.error}"
@@ -184,7 +190,7 @@ class Reports:
 
         def is_same(connection: Connection, row: LeaseRow) -> bool:
             stored: dict[str, Any] = leases.results(connection, [trial_id]).get(trial_id, {})
-            return (stored.get("test"), stored.get("test_error")) == (message.values, message.error)
+            return (stored.get("test"), stored.get("test_error")) == (_test_document(message), message.error)
 
         end_lease(self._record, trial_id, message.fence, change, is_same)
 
@@ -240,7 +246,9 @@ class Reports:
         if number == 0 and stored.reference is None:
             reference = reference_point(message.values, stored.floor, study.objectives)
             studies.update(connection, row.study_id, reference=reference)
-        text = f"trial {number} complete: " + ", ".join(f"{name} {value:.4g}" for name, value in message.values.items())
+        is_feasible = all(value <= 0 for value in constraints.values())
+        words = ", ".join(_WORDS[name].format(message.values[name]) for name in study.objectives)
+        text = f"trial {number} complete: {words}{'' if is_feasible else ' (infeasible)'}"
         studies.add_event(connection, row.study_id, "trial complete", text, number)
 
     def _pause_if_hopeless(self, connection: Connection, study_id: int, message: str) -> None:
@@ -266,8 +274,16 @@ class Reports:
 def _in_order(study: Study, values: wire.Values) -> list[float]:
     missing = [name for name in study.objectives if name not in values]
     if missing:
-        raise UsageError(f"values: {', '.join(missing)} missing; the study's objectives are {', '.join(study.objectives)}")
+        raise UsageError(
+            f"values: {', '.join(missing)} missing; the study's objectives are {', '.join(study.objectives)}"
+        )
     return [values[name] for name in study.objectives]
+
+
+def _test_document(message: wire.Tested) -> dict[str, Any] | None:
+    if message.values is None:
+        return None
+    return {"values": message.values, "on_baseline_accelerator": message.on_baseline_accelerator}
 
 
 def _check_details(details: dict[str, Any]) -> None:

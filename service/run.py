@@ -131,10 +131,12 @@ class _View:
         self._path = f"/v1/studies/{study}"
 
     def status(self) -> dict[str, Any]:
-        return self._get("")
+        status: dict[str, Any] = self._get("")
+        return status
 
     def front(self) -> dict[str, Any]:
-        return self._get("/front")
+        front: dict[str, Any] = self._get("/front")
+        return front
 
     def events(self, after: int) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = self._get(f"/events?after={after}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -159,5 +159,4 @@ def _pick(trial: optuna.Trial, name: str, domain: Domain) -> Scalar:
             low, high = domain.corners()
             return trial.suggest_int(name, int(low), int(high), step=domain.step)
         case Choice():
-            picked: Scalar = trial.suggest_categorical(name, domain.options)
-            return picked
+            return cast(Scalar, trial.suggest_categorical(name, domain.options))

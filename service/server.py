@@ -43,7 +43,9 @@ class Running:
 
     def login_url(self, path: str = "/ui") -> str:
         """A link that logs a browser in once; without the server's keys, the page itself."""
-        return f"{self.url}{path}" if self.auth is None else f"{self.url}/login?key={self.auth.one_time_key()}&next={path}"
+        return (
+            f"{self.url}{path}" if self.auth is None else f"{self.url}/login?key={self.auth.one_time_key()}&next={path}"
+        )
 
 
 def bind(host: str, port: int | None) -> socket.socket:

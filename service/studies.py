@@ -50,7 +50,12 @@ class Status:
             "study": self.name,
             "state": self.state,
             "reason": self.reason,
-            "trials": {"asked": self.asked, "created": sum(self.counts.values()), **self.counts, "feasible": self.feasible},
+            "trials": {
+                "asked": self.asked,
+                "created": sum(self.counts.values()),
+                **self.counts,
+                "feasible": self.feasible,
+            },
             "front_size": len(self.front.points),
             "hypervolume": self.front.hypervolume,
             "hypervolume_steps": self.hypervolume_steps,
@@ -230,11 +235,12 @@ class Studies:
             stored = leases.results(connection, [trial._trial_id]).get(trial._trial_id, {})
             curve = leases.curve(connection, trial._trial_id)
             rungs = leases.rungs(connection, trial._trial_id)
-        kept = ("test", "test_error", "on_baseline_accelerator", "details")
+        kept = ("test_error", "on_baseline_accelerator", "details")
         return {
             **_trial_document(trial, study_of(row).objectives),
             "curve": curve,
             "rungs": [{key: rung[key] for key in ("rung", "epoch", "values", "decision", "reason")} for rung in rungs],
+            "test": (stored.get("test") or {}).get("values"),
             **{key: stored.get(key) for key in kept},
         }
 
@@ -288,7 +294,7 @@ class Studies:
             created = optuna.load_study(study_name=study.study, storage=self._record.optuna)
             if created.get_trials(deepcopy=False):
                 raise Conflict(
-                    f"an Optuna study {study.study!r} that spikefront did not make is in this database; use another name"
+                    f"an Optuna study {study.study!r} exists here that spikefront did not make; use another name"
                 ) from None
         created.set_metric_names(list(study.objectives))
         return created._study_id

@@ -13,28 +13,32 @@ from rich.text import Text
 
 from objectives.spec import OBJECTIVES
 
-HEADS = {"accuracy": "accuracy %", "latency_ms": "latency ms", "fps_per_watt": "FPS/W", "energy_uj": "energy µJ"}
+_CORES = "accelerator.neural_cores."
+HEADS = {"accuracy": "acc. %", "latency_ms": "latency ms", "fps_per_watt": "FPS/W", "energy_uj": "energy µJ"}
 
 
 def front_table(document: Mapping[str, Any]) -> Table:
     """A Pareto front with each point's change against the baseline: accuracy in points, the rest in percent."""
     objectives = document["objectives"]
-    shown = [point for point in (document["baseline"], *document["front"]) if point is not None]
-    has_test = any(point["test"] for point in shown)
-    params = sorted({name for point in shown for name in point["params"]})
+    shown_points = [point for point in (document["baseline"], *document["front"]) if point is not None]
+    has_test = any(point["test"] for point in shown_points)
     table = Table(box=box.SIMPLE_HEAD, title=f"Pareto front of {document['study']}", title_justify="left")
-    table.add_column("trial", justify="right")
+    table.add_column("trial", justify="right", no_wrap=True)
     for name in objectives:
-        table.add_column(HEADS[name], justify="right")
-        table.add_column("vs base", justify="right", style="dim")
+        table.add_column(HEADS[name], justify="right", no_wrap=True)
+        table.add_column("change", justify="right", no_wrap=True)
     if has_test:
-        table.add_column("test %", justify="right")
-    table.add_column("same net on the\nbaseline's accelerator", justify="right")
-    for name in params:
-        table.add_column(_short(name), justify="right", overflow="fold")
-    for point in shown:
-        table.add_row(*_front_cells(point, objectives, has_test, params, is_baseline=point is document["baseline"]))
+        table.add_column("test %", justify="right", no_wrap=True)
+    table.add_column("net alone*", justify="right", no_wrap=True)
+    table.add_column("parameters", overflow="fold", ratio=1)
+    for point in shown_points:
+        table.add_row(*_front_cells(point, document["baseline"], objectives, has_test=has_test))
     return table
+
+
+FRONT_NOTE = (
+    "* latency of the same network on the baseline's accelerator: what the network gained, without the hardware"
+)
 
 
 def studies_table(statuses: Iterable[Mapping[str, Any]]) -> Table:
@@ -153,19 +157,25 @@ def changed(name: str, change: float | None) -> str:
 
 
 def _front_cells(
-    point: Mapping[str, Any], objectives: Sequence[str], has_test: bool, params: Sequence[str], *, is_baseline: bool
+    point: Mapping[str, Any], baseline: Mapping[str, Any] | None, objectives: Sequence[str], *, has_test: bool
 ) -> Iterable[str | Text]:
-    yield Text(f"{point['trial']} base", style="bold") if is_baseline else str(point["trial"])
+    yield Text("baseline", style="bold") if point is baseline else str(point["trial"])
     changes = point["vs_baseline"] or {}
     for name in objectives:
         yield shown(name, point["values"][name])
-        yield "" if is_baseline else _coloured(name, changes.get(name))
+        yield "" if point is baseline else _coloured(name, changes.get(name))
     if has_test:
         yield shown("accuracy", (point["test"] or {}).get("accuracy"))
+    yield "" if point is baseline else _net_alone(point, baseline)
+    yield _params(point["params"])
+
+
+def _net_alone(point: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> str | Text:
     again = point["on_baseline_accelerator"]
-    yield "–" if again is None else f"{number(again['latency_ms'])} ms"
-    for name in params:
-        yield _value(point["params"].get(name))
+    if again is None or baseline is None or baseline["on_baseline_accelerator"] is None:
+        return "–"
+    before = baseline["on_baseline_accelerator"]["latency_ms"]
+    return _coloured("latency_ms", (again["latency_ms"] / before - 1) * 100)
 
 
 def _coloured(name: str, change: float | None) -> Text:
@@ -174,11 +184,15 @@ def _coloured(name: str, change: float | None) -> Text:
 
 
 def _params(params: Mapping[str, Any]) -> str:
-    return " ".join(f"{_short(name)}={_value(value)}" for name, value in params.items())
+    """Parameters in one line; the cores of all layers together."""
+    cores = {name.rpartition(".")[2]: value for name, value in params.items() if name.startswith(_CORES)}
+    words = [f"{_short(name)} {_value(value)}" for name, value in params.items() if not name.startswith(_CORES)]
+    layers = [f"{int(layer) + 1}:{value}" for layer, value in sorted(cores.items(), key=lambda item: int(item[0]))]
+    return ", ".join([*words, f"cores {' '.join(layers)}"] if layers else words)
 
 
 def _short(name: str) -> str:
-    return name.replace("accelerator.neural_cores.", "cores ").removeprefix("train.")
+    return name.removeprefix("train.").removeprefix("accelerator.")
 
 
 def _value(value: Any) -> str:

@@ -127,6 +127,7 @@ class Tested(Message):
 
     fence: int = Field(ge=1)
     values: Values | None
+    on_baseline_accelerator: Values | None = None
     error: Text | None = None
 
 

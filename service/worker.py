@@ -194,9 +194,7 @@ class Worker:
             raise LeaseLost(renewal.lost)
         renewal.flush(HANDOVER_PATIENCE_S)
         self._save(training, lease, HANDOVER_PATIENCE_S)
-        self._client.send(
-            lease.trial_id, "release", wire.Fence(fence=lease.fence), patience_s=HANDOVER_PATIENCE_S
-        )
+        self._client.send(lease.trial_id, "release", wire.Fence(fence=lease.fence), patience_s=HANDOVER_PATIENCE_S)
 
     def _fail(self, lease: wire.Lease, error: Exception) -> None:
         failure = wire.Failed(
@@ -225,13 +223,15 @@ class Worker:
         settings = lease.spec.resolve(lease.params)
         try:
             weights = self._client.blob(lease.trial_id, lease.weights)
-            scored = score_test(settings, weights, self._dataset(settings.dataset), lease.seed)
+            baseline = lease.spec.resolve(lease.baseline_params)
+            scored = score_test(settings, weights, self._dataset(settings.dataset), lease.seed, baseline)
         except Unavailable:
             raise
         except Exception as error:
             log.exception("test of trial %d failed", lease.number, extra={"action": "test"})
             return wire.Tested(fence=lease.fence, values=None, error=f"{type(error).__name__}: {error}"[:20_000])
-        return wire.Tested(fence=lease.fence, values=scored.values)
+        again = scored.on_baseline_accelerator
+        return wire.Tested(fence=lease.fence, values=scored.values, on_baseline_accelerator=again)
 
 
 def _rungs(study: Study) -> list[int]:

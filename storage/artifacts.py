@@ -49,7 +49,9 @@ class Artifacts:
             _sync_folder(target.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise ArtifactDiskError(f"{target.parent}: cannot be written: {error.strerror}; free space or mend its rights") from error
+            raise ArtifactDiskError(
+                f"{target.parent}: cannot be written: {error.strerror}; free space or mend its rights"
+            ) from error
 
     def read(self, trial_id: int, fence: int, digest: str) -> bytes:
         """The bytes of an artifact.

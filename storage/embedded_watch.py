@@ -114,7 +114,7 @@ def _is_ours(pid: int, data: Path) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
         if words[0].startswith("postgres: "):
             return words[0].startswith(f"postgres: {cluster_name(data)}: ")
-        return True
+        return Path(words[0]).name == "postgres" and str(data) in words
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -51,9 +51,7 @@ def first_expired(connection: Connection, study_id: int) -> LeaseRow | None:
     """The open lease that expired first, locked; leases that another transaction holds are passed over."""
     row = connection.execute(
         select(*_COLUMNS)
-        .where(
-            lease.c.study_id == study_id, lease.c.ended_at.is_(None), lease.c.expires_at <= func.clock_timestamp()
-        )
+        .where(lease.c.study_id == study_id, lease.c.ended_at.is_(None), lease.c.expires_at <= func.clock_timestamp())
         .order_by(lease.c.expires_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -113,7 +111,10 @@ def write_rung(connection: Connection, row: Mapping[str, Any]) -> None:
 
 def rungs(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
     """The rung reports of a trial, lowest rung first."""
-    return [dict(row._mapping) for row in connection.execute(select(rung).where(rung.c.trial_id == trial_id).order_by(rung.c.rung))]
+    return [
+        dict(row._mapping)
+        for row in connection.execute(select(rung).where(rung.c.trial_id == trial_id).order_by(rung.c.rung))
+    ]
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def write_result(connection: Connection, row: Mapping[str, Any]) -> None:
     connection.execute(insert(result).values(row).on_conflict_do_update(index_elements=["trial_id"], set_=row))
 
 
-def write_test(connection: Connection, trial_id: int, test: Mapping[str, float] | None, error: str | None) -> None:
+def write_test(connection: Connection, trial_id: int, test: Mapping[str, Any] | None, error: str | None) -> None:
     """Store the scores on the held-back test set, or why there are none."""
     connection.execute(result.update().where(result.c.trial_id == trial_id).values(test=test, test_error=error))
 

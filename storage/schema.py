@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 from alembic import command
@@ -11,11 +12,18 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from storage.engine import CONNECT_ARGS, SESSION_OPTIONS
 from storage.errors import SchemaError
-from storage.tables import SCHEMA
+from storage.tables import SCHEMA, VERSION_TABLE
 
 OPTUNA_REVISIONS = frozenset({"v3.2.0.a"})
 """Revisions of Optuna's schema that `storage.trials` knows how to write."""
+
+OPTUNA_ENGINE: dict[str, Any] = {
+    "pool_pre_ping": True,
+    "connect_args": {**CONNECT_ARGS, "options": f"{SESSION_OPTIONS} -c search_path=public"},
+}
+"""Engine arguments of Optuna's storage: our time limits, and its tables in `public` whatever the user is called."""
 
 _LOCK = 0x5350494B45  # "SPIKE"
 
@@ -29,7 +37,7 @@ def migrate(engine: Engine, url: str) -> None:
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         try:
-            optuna.storages.RDBStorage(url)  # creates and stamps Optuna's tables
+            optuna.storages.RDBStorage(url, engine_kwargs=OPTUNA_ENGINE)  # creates and stamps Optuna's tables
             _check_optuna(connection)
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             connection.commit()
@@ -54,14 +62,16 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     script = ScriptDirectory.from_config(config)
-    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+    context = MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
+    )
     current = context.get_current_revision()
     connection.rollback()
     known = {revision.revision for revision in script.walk_revisions()}
     if current is not None and current not in known:
         raise SchemaError(
-            f"the schema '{SCHEMA}' is of revision {current}, newer than this program knows ({script.get_current_head()}); "
-            "install a newer spikefront"
+            f"the schema '{SCHEMA}' is of revision {current}, newer than {script.get_current_head()}, the last one "
+            "that this program knows; install a newer spikefront"
         )
     command.upgrade(config, "head")
     connection.commit()

@@ -19,6 +19,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "spikefront"
+VERSION_TABLE = "spikefront_version"
+"""Where alembic keeps our revision. Not alembic's usual name: for a database user called like our schema Postgres
+looks there first, and Optuna would take our revision for its own."""
+
 metadata = MetaData(schema=SCHEMA)
 
 
@@ -30,7 +34,9 @@ def _instant(name: str, *, now: bool = False, nullable: bool = False) -> Column[
 
 def _trial(*, primary_key: bool = True) -> Column[int]:
     # Optuna's tables lie in the schema `public`; a bare name in a ForeignKey would mean ours.
-    return Column("trial_id", Integer, ForeignKey("public.trials.trial_id", ondelete="CASCADE"), primary_key=primary_key)
+    return Column(
+        "trial_id", Integer, ForeignKey("public.trials.trial_id", ondelete="CASCADE"), primary_key=primary_key
+    )
 
 
 # Stand-ins, so that the foreign keys above resolve; Optuna creates and owns the real ones.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from service import wire
 from service.errors import TooLarge, UsageError
 from service.handout import Handout
 from service.reports import Reports
-from starlette.concurrency import run_in_threadpool
 
 TrialId = Annotated[int, Path(ge=0, le=2**31 - 1)]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]

@@ -24,8 +24,6 @@ from service.studies import Studies
 PACKAGE = Path(__file__).resolve().parent.parent
 PLOTLY = version("plotly")
 PLOTLY_PATH = f"/ui/static/plotly-{PLOTLY}/plotly.min.js"
-PUBLIC_STATIC = ("/ui/static/base.css", "/ui/static/icon.svg", "/ui/static/theme.js")
-"""What the login page loads: these files hold nothing about a study and need no login."""
 
 CSP = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; base-uri 'none'; "
@@ -65,19 +63,12 @@ def router(studies: Studies) -> APIRouter:
     return routes
 
 
-def login_page(request: Request, *, next: str, refused: bool) -> Response:
-    """The form that asks for a token.
-
-    Args:
-        request: Of the browser.
-        next: Path on this server to go to afterwards.
-        refused: The token sent was not a valid one.
-    """
-    return _page("login.html", status_code=401 if refused else 200, next=next, refused=refused)
-
-
 def _page(template: str, *, status_code: int = 200, **shown: Any) -> HTMLResponse:
-    headers = {"Content-Security-Policy": CSP, "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+    headers = {
+        "Content-Security-Policy": CSP,
+        "Cache-Control": "private, no-cache",
+        "X-Content-Type-Options": "nosniff",
+    }
     return HTMLResponse(_templates().get_template(template).render(**shown), status_code, headers)
 
 

@@ -98,7 +98,9 @@ def change(objective: Objective, delta: float | None) -> Change | None:
     arrow, sign = ("▲", "+") if delta > 0 else ("▼", MINUS)
     is_better = delta * objective.sign > 0
     text = f"{arrow} {sign}{_apart(f'{abs(delta):,.{digits}f}')}{NO_BREAK_SPACE}{unit}{times}"
-    return Change(text, "good" if is_better else "bad", "better than the baseline" if is_better else "worse than the baseline")
+    return Change(
+        text, "good" if is_better else "bad", "better than the baseline" if is_better else "worse than the baseline"
+    )
 
 
 def duration(seconds: float | None) -> str:
