@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from objectives.errors import ObjectivesError
 from service.auth import Auth
-from service.dashboard import dashboard_app
+from service.dashboard import Dashboard
 from service.errors import ServiceError
 from service.gate import Gate, problem
 from service.handout import Handout
@@ -49,7 +49,7 @@ def create_app(record: Record, auth: Auth, settings: Settings, *, loopback_only:
     app.include_router(login.router(auth))
     _add_health(app, record)
     _add_errors(app)
-    app.mount("/", dashboard_app(record.optuna))  # type: ignore[arg-type]  # a2wsgi types ASGI its own way
+    app.mount("/", Dashboard(record.optuna))
     return Gate(app, auth, loopback_only=loopback_only)
 
 

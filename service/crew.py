@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -81,10 +82,12 @@ class Crew:
             if member.process.poll() is None:
                 member.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + patience_s
-        for member in self._members:
-            try:
-                member.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+        try:
+            for member in self._members:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    member.process.wait(max(0.0, deadline - time.monotonic()))
+        finally:  # also when interrupted a second time: what did not save by now is killed
+            for member in self._members:
                 member.process.kill()
                 member.process.wait()
 

@@ -56,10 +56,16 @@ class Front:
         }
 
 
+def baseline_of(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The baseline's trial, once it is complete."""
+    return next((trial for trial in trials if trial.number == 0 and trial.state is TrialState.COMPLETE), None)
+
+
 def build_front(
     study: str,
     objectives: tuple[str, ...],
-    trials: Sequence[FrozenTrial],
+    on_front: Sequence[FrozenTrial],
+    first: FrozenTrial | None,
     results: Mapping[int, Mapping[str, Any]],
     reference: dict[str, float] | None,
 ) -> Front:
@@ -68,12 +74,11 @@ def build_front(
     Args:
         study: Its name.
         objectives: Names, in the study's order.
-        trials: Every trial of the study.
-        results: Stored results by Optuna's trial id.
+        on_front: The trials of the front, from `feasible_front`.
+        first: The baseline's trial, from `baseline_of`.
+        results: Stored results of these trials by Optuna's trial id.
         reference: The reference point, once the baseline is complete.
     """
-    on_front = feasible_front(trials, objectives)
-    first = next((trial for trial in trials if trial.number == 0 and trial.state is TrialState.COMPLETE), None)
     baseline = None if first is None else _values(first, objectives)
     values = np.array([trial.values for trial in on_front], dtype=np.float64)
     return Front(

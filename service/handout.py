@@ -16,7 +16,7 @@ from objectives.spec import Study
 from service import lease as machine
 from service import versions, wire
 from service.errors import Conflict, NotFound
-from service.fronts import feasible_front
+from service.fronts import baseline_of, feasible_front
 from service.leasing import lease_of, with_lease
 from service.record import Record
 from service.samplers import Mirror, training_seed
@@ -141,17 +141,32 @@ class Handout:
             return None
         opened = self._followed(connection, row)
         number = waiting[0].number if waiting else opened.mirror.known
-        suggestion = opened.mirror.suggest(number, waiting[1] if waiting else None)
+        try:
+            suggestion = opened.mirror.suggest(number, waiting[1] if waiting else None)
+            epochs = opened.spec.resolve(suggestion.params).train.epochs
+        except (ValueError, TypeError) as error:
+            if waiting is None:
+                raise
+            self._refuse(connection, row, waiting[0], error)
+            return self._new_trial(connection, row, request)
         key = self._write_trial(connection, row, opened.spec, suggestion, waiting[0] if waiting else None, request)
         if key.number != number:
             raise Conflict(f"trial {key.number} was created elsewhere meanwhile; ask again")
         opened.mirror.asked(key.trial_id, key.number)
         now = leases.now(connection)
         lease = machine.take(None, request.worker, now, self._ttl)
-        epochs = opened.spec.resolve(suggestion.params).train.epochs
         new = _new_row(key, row, "train", lease, training_seed(opened.spec, number), epochs, now)
         leases.write(connection, new)
         return self._offer(connection, row, new, number, dict(suggestion.params))
+
+    def _refuse(self, connection: Connection, row: StudyRow, key: TrialKey, error: Exception) -> None:
+        """An enqueued trial whose parameters do not fit the study fails; the study goes on with the next."""
+        self._open.pop(row.study_id, None)
+        trials.start_waiting(connection, key, Suggestion({}, {}), {})
+        failure = {"class": type(error).__name__, "message": str(error)}
+        trials.fail(connection, key.trial_id, {"failure": failure})
+        text = f"enqueued trial {key.number} refused: {error}"
+        studies.add_event(connection, row.study_id, "failed", text, key.number)
 
     def _write_trial(
         self,
@@ -203,8 +218,8 @@ class Handout:
             return None
         recorded = self._record.trials(row.study_id)
         points = feasible_front(recorded, study_of(row).objectives)
-        baseline = [trial for trial in recorded if trial.number == 0 and trial.values]
-        wanted = {trial._trial_id: trial for trial in [*points, *baseline]}
+        baseline = baseline_of(recorded)
+        wanted = {trial._trial_id: trial for trial in (*points, *([baseline] if baseline else []))}
         is_tested = {
             trial_id: stored["test"] is not None or stored["test_error"] is not None
             for trial_id, stored in leases.results(connection, list(wanted)).items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 _FIELDS = ("action", "study", "trial", "worker")
 
@@ -16,9 +17,25 @@ class _Formatter(logging.Formatter):
         return f"{line} [{' '.join(known)}]" if known else line
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at the time, so that a live view on the terminal stays whole."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """Today's standard error."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise AttributeError("the stream is always sys.stderr")
+
+
 def set_up(level: int = logging.INFO) -> None:
     """Send log lines to stderr; libraries only from warnings on."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]

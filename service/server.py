@@ -95,7 +95,8 @@ def serving(record: Record, settings: Settings, listener: socket.socket) -> Iter
     running = Running(f"http://{shown}:{port}", auth)
     note = _write_note(settings.var, running.url)
     try:
-        yield running
+        with record.kept_alive():
+            yield running
     finally:
         note.unlink(missing_ok=True)
         server.should_exit = True

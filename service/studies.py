@@ -18,13 +18,16 @@ from objectives.space import Scalar
 from objectives.spec import Study, differences
 from service import versions
 from service.errors import Conflict, NotFound, SpecDiffers
-from service.fronts import Front, build_front, hypervolume_steps, is_feasible
+from service.fronts import Front, baseline_of, build_front, feasible_front, hypervolume_steps, is_feasible
 from service.handout import study_of
 from service.record import Record
 from storage import leases, studies
 from storage import trials as trials_table
 from storage.leases import LeaseRow
 from storage.studies import Event, StudyRow
+
+METRIC_NAMES = "study:metric_names"
+"""System attribute behind `optuna.Study.set_metric_names`, which would warn people of being experimental."""
 
 
 @dataclass(frozen=True)
@@ -268,10 +271,12 @@ class Studies:
             return studies.events(connection, row.study_id, after=after, limit=limit)
 
     def _front(self, row: StudyRow, trials: list[FrozenTrial]) -> Front:
-        finished = [trial._trial_id for trial in trials if trial.state is TrialState.COMPLETE]
+        objectives, first = study_of(row).objectives, baseline_of(trials)
+        on_front = feasible_front(trials, objectives)
+        shown = [trial._trial_id for trial in (*on_front, *([first] if first else []))]
         with self._record.engine.connect() as connection:
-            results = leases.results(connection, finished)
-        return build_front(row.name, study_of(row).objectives, trials, results, row.reference)
+            results = leases.results(connection, shown)
+        return build_front(row.name, objectives, on_front, first, results, row.reference)
 
     def _row_or_none(self, name: str) -> StudyRow | None:
         with self._record.engine.connect() as connection:
@@ -296,7 +301,7 @@ class Studies:
                 raise Conflict(
                     f"an Optuna study {study.study!r} exists here that spikefront did not make; use another name"
                 ) from None
-        created.set_metric_names(list(study.objectives))
+        self._record.optuna.set_study_system_attr(created._study_id, METRIC_NAMES, list(study.objectives))
         return created._study_id
 
 

@@ -37,7 +37,7 @@ def migrate(engine: Engine, url: str) -> None:
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
         try:
-            optuna.storages.RDBStorage(url, engine_kwargs=OPTUNA_ENGINE)  # creates and stamps Optuna's tables
+            _create_optuna_tables(url)
             _check_optuna(connection)
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
             connection.commit()
@@ -46,6 +46,11 @@ def migrate(engine: Engine, url: str) -> None:
             connection.rollback()
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
             connection.commit()
+
+
+def _create_optuna_tables(url: str) -> None:
+    """Create and stamp Optuna's tables where there are none; their revision is checked by us, with a message of ours."""
+    optuna.storages.RDBStorage(url, engine_kwargs=OPTUNA_ENGINE, skip_compatibility_check=True).engine.dispose()
 
 
 def _check_optuna(connection: Connection) -> None:

@@ -46,9 +46,10 @@ OBJECTIVES: Mapping[str, Objective] = {
 
 @dataclass(frozen=True)
 class Change:
-    """A change against the baseline: what is shown, and what a screen reader adds."""
+    """A change against the baseline: what is shown, the ratio where it is large, and what a screen reader adds."""
 
     text: str
+    times: str
     kind: str  # good | bad | same
     spoken: str
 
@@ -92,14 +93,17 @@ def change(objective: Objective, delta: float | None) -> Change | None:
         return None
     unit = "pt" if objective.points else "%"
     if abs(delta) < 0.05:
-        return Change(f"■ ±0{NO_BREAK_SPACE}{unit}", "same", "as the baseline")
+        return Change(f"■ ±0{NO_BREAK_SPACE}{unit}", "", "same", "as the baseline")
     digits = 0 if abs(delta) >= 9.95 and not objective.points else 1
-    times = f" ({1 + delta / 100:.1f}×)" if delta > 200 and not objective.points else ""
+    times = f"{1 + delta / 100:.1f}×" if delta > 200 and not objective.points else ""
     arrow, sign = ("▲", "+") if delta > 0 else ("▼", MINUS)
     is_better = delta * objective.sign > 0
-    text = f"{arrow} {sign}{_apart(f'{abs(delta):,.{digits}f}')}{NO_BREAK_SPACE}{unit}{times}"
+    text = f"{arrow} {sign}{_apart(f'{abs(delta):,.{digits}f}')}{NO_BREAK_SPACE}{unit}"
     return Change(
-        text, "good" if is_better else "bad", "better than the baseline" if is_better else "worse than the baseline"
+        text,
+        times,
+        "good" if is_better else "bad",
+        "better than the baseline" if is_better else "worse than the baseline",
     )
 
 

@@ -35,7 +35,9 @@ export function bar(parts, whole, attributes = {}) {
 /** The mark of a change against the baseline, or null. */
 export function chip(objective, delta) {
   const words = change(objective, delta);
-  return words && el("span", { className: `ch ${words.kind}` }, words.text, el("span", { className: "sr" }, `, ${words.spoken}`));
+  if (!words) return null;
+  const times = words.times ? el("span", { className: "times" }, ` (${words.times})`) : null;
+  return el("span", { className: `ch ${words.kind}` }, words.text, times, el("span", { className: "sr" }, `, ${words.spoken}`));
 }
 
 export const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();

@@ -122,7 +122,7 @@ function rows(wanted) {
 function headings(objectives, parameters, sort, ascending) {
   const row = $("table").tHead.rows[0], focused = row.contains(document.activeElement) ? document.activeElement.dataset.sort : null;
   const cell = (key, name, more = {}) => {
-    const arrow = el("span", { ariaHidden: "true" }, key !== sort ? "" : ascending ? " ↑" : " ↓");
+    const arrow = el("span", { className: "arrow", ariaHidden: "true" }, key !== sort ? "" : ascending ? "↑" : "↓");
     const button = el("button", { type: "button" }, name, arrow), heading = el("th", { scope: "col", ...more }, button);
     button.dataset.sort = key;
     if (key === sort) heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");

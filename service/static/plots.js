@@ -81,7 +81,7 @@ function axis(objective, range, view) {
 function hoverText(point, objectives) {
   const lines = objectives.map((objective) => {
     const words = change(objective, point.vs_baseline?.[objective.key]);
-    return withUnit(objective, point.values[objective.key]) + (words ? `  ${words.text}` : "");
+    return withUnit(objective, point.values[objective.key]) + (words ? `  ${words.text}${words.times ? ` (${words.times})` : ""}` : "");
   });
   const parameters = Object.entries(point.params).map(([key, value]) => `${plain(parameter(key))} ${plain(number(value))}`);
   while (parameters.length) lines.push(parameters.splice(0, 3).join("  ·  "));

@@ -105,7 +105,7 @@ function showColours(third, range, front) {
 function showOutside(count) {
   $("outside").hidden = count === 0;
   $("outside").setAttribute("aria-pressed", state.everything);
-  say($("outside"), state.everything ? "show the front's range" : `${number(count)} outside · show all`);
+  say($("outside"), state.everything ? "front's range only" : `${number(count)} outside · show`);
 }
 
 function bind(node) {

@@ -27,16 +27,17 @@ export function amount(objective, value) {
 export const unitOf = (objective) => objective.unit || objective.name;
 export const withUnit = (objective, value) => `${amount(objective, value)} ${unitOf(objective)}`;
 
-/** A change against the baseline: {text, kind, spoken}, or null with nothing to compare. */
+/** A change against the baseline: {text, times, kind, spoken}, or null with nothing to compare. */
 export function change(objective, delta) {
   if (delta === null || delta === undefined) return null;
   const unit = objective.points ? "pt" : "%";
-  if (Math.abs(delta) < 0.05) return { text: `\u25a0 \u00b10${NO_BREAK_SPACE}${unit}`, kind: "same", spoken: "as the baseline" };
+  if (Math.abs(delta) < 0.05) return { text: `\u25a0 \u00b10${NO_BREAK_SPACE}${unit}`, times: "", kind: "same", spoken: "as the baseline" };
   const digits = Math.abs(delta) >= 9.95 && !objective.points ? 0 : 1;
-  const times = delta > 200 && !objective.points ? ` (${(1 + delta / 100).toFixed(1)}\u00d7)` : "";
+  const times = delta > 200 && !objective.points ? `${(1 + delta / 100).toFixed(1)}\u00d7` : "";
   const better = delta * objective.sign > 0;
   return {
-    text: `${delta > 0 ? "\u25b2 +" : `\u25bc ${MINUS}`}${apart(Math.abs(delta).toFixed(digits))}${NO_BREAK_SPACE}${unit}${times}`,
+    text: `${delta > 0 ? "\u25b2 +" : `\u25bc ${MINUS}`}${apart(Math.abs(delta).toFixed(digits))}${NO_BREAK_SPACE}${unit}`,
+    times,
     kind: better ? "good" : "bad",
     spoken: better ? "better than the baseline" : "worse than the baseline",
   };

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ import yaml
 from service.cli import app
 from service.settings import Settings
 from tests.support.postgres import eventually, execute, shared_server
+from tests.support.processes import Place, Started
 from tests.support.studies import study_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +29,9 @@ TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-SECRETS = {name: f"{name.lower().replace('_', '-')}-of-the-test" for name in ("SPIKEFRONT_TOKEN", "SPIKEFRONT_WORKER_TOKEN")}
+SECRETS = {
+    name: f"{name.lower().replace('_', '-')}-of-the-test" for name in ("SPIKEFRONT_TOKEN", "SPIKEFRONT_WORKER_TOKEN")
+}
 SECRETS["POSTGRES_PASSWORD"] = "0123456789abcdef"
 VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<rest>[^}]*))?\}")
 LIMIT_S = 100.0
@@ -101,6 +102,12 @@ def test_each_part_gets_only_the_secrets_it_needs() -> None:
     assert SERVICES["server"]["environment"]["SPIKEFRONT_DATABASE_URL"].startswith("postgresql+psycopg2://")
 
 
+def test_the_database_of_the_server_is_the_one_that_postgres_sets_up() -> None:
+    given = SERVICES["postgres"]["environment"]
+    place = f"{given['POSTGRES_USER']}:{given['POSTGRES_PASSWORD']}@postgres:5432/{given['POSTGRES_DB']}"
+    assert SERVICES["server"]["environment"]["SPIKEFRONT_DATABASE_URL"] == f"postgresql+psycopg2://{place}"
+
+
 def test_variables_are_settings_that_exist() -> None:
     known = {f"SPIKEFRONT_{name.upper()}" for name in Settings.model_fields}
     given = {name for service in SERVICES.values() for name in service["environment"]} | image_environment().keys()
@@ -151,7 +158,9 @@ def test_run_time_folders_of_the_image_belong_to_its_user() -> None:
 
 
 def test_the_builder_gets_what_it_copies_and_nothing_else() -> None:
-    rules = [line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
+    rules = [
+        line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line and line[0] != "#"
+    ]
     assert rules[0] == "*"
     kept = {rule[1:] for rule in rules if rule.startswith("!")}
     copied = {source for line in instructions("COPY") for source in line.split()[:-1]}
@@ -168,43 +177,30 @@ def test_the_image_installs_the_tested_versions() -> None:
 
 
 class Stack:
-    """The services of the compose file as processes of this machine, under free ports."""
+    """The services of the compose file as processes of this machine, under free ports.
 
-    def __init__(self, folder: Path, postgres_port: str) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self._addresses = {
-            "@postgres:5432/": f"@127.0.0.1:{postgres_port}/",
-            "http://server:8600": self.url,
-            "http://127.0.0.1:8600": self.url,
+    Args:
+        folder: For what the processes write.
+        database: Stands for the service `postgres`.
+    """
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self._folder, self._database, self._port = folder, database, _free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def place(self, service: str, name: str) -> Place:
+        """A folder and an environment such as the service's."""
+        given = {variable: interpolated(value, SECRETS) for variable, value in SERVICES[service]["environment"].items()}
+        ours = {
+            name.removeprefix("SPIKEFRONT_"): value for name, value in given.items() if name.startswith("SPIKEFRONT_")
         }
+        if "DATABASE_URL" in ours:
+            ours["DATABASE_URL"] = self._database
+        return Place(self._folder / name, settings=ours)
 
-    @property
-    def url(self) -> str:
-        """Of the server."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def environment(self, service: str, var: str) -> dict[str, str]:
-        """The service's environment over that of the test, which keeps no setting of ours."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("SPIKEFRONT_")}
-        given = {name: self._here(interpolated(value, SECRETS)) for name, value in SERVICES[service]["environment"].items()}
-        folders = {"SPIKEFRONT_VAR": str(self.folder / var), "SPIKEFRONT_DATA": str(self.folder / "data")}
-        return {**own, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", **given, **folders}
-
-    @contextmanager
-    def process(self, service: str, var: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The service's command; ended by SIGTERM, as `docker compose stop` does."""
-        command = [sys.executable, "-m", "service.cli", *map(self._here, SERVICES[service]["command"][1:])]
-        with (self.folder / f"{var}.log").open("wb") as log:
-            running = subprocess.Popen(command, env=self.environment(service, var), stdout=log, stderr=log)
-        try:
-            yield running
-        finally:
-            running.send_signal(signal.SIGTERM)
-            try:
-                running.wait(30)
-            finally:
-                running.kill()
+    def start(self, service: str, place: Place) -> Started:
+        """The service's command."""
+        return place.start(*map(self._here, SERVICES[service]["command"][1:]))
 
     def is_healthy(self) -> bool:
         """The server's health check, as it stands in the file."""
@@ -213,69 +209,82 @@ class Stack:
         checked = subprocess.run([sys.executable, *map(self._here, words[2:])], capture_output=True, check=False)
         return checked.returncode == 0
 
-    def log(self) -> str:
-        """The server's log."""
-        return (self.folder / "server.log").read_text(encoding="utf-8")
-
     def _here(self, word: str) -> str:
-        for there, here in self._addresses.items():
-            word = word.replace(there, here)
-        return str(self.port) if word == "8600" else word
+        for there in ("http://server:8600", "http://127.0.0.1:8600"):
+            word = word.replace(there, self.url)
+        return str(self._port) if word == "8600" else word
 
 
-def free_port() -> int:
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
+def _terminated(started: Started) -> int:
+    """Exit code after SIGTERM, as `docker compose stop` sends it."""
+    started.process.send_signal(signal.SIGTERM)
+    return started.wait()
+
+
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    """A stack whose Postgres is set up as the image `postgres` does from its environment."""
-    given = {name: interpolated(value, SECRETS) for name, value in SERVICES["postgres"]["environment"].items()}
+    """A stack on an empty database that belongs to a user without further rights."""
+    password = SECRETS["POSTGRES_PASSWORD"]
     with shared_server() as server:
-        execute(server, f"CREATE ROLE {given['POSTGRES_USER']} LOGIN PASSWORD '{given['POSTGRES_PASSWORD']}'")
-        url = execute(server, f"CREATE DATABASE {given['POSTGRES_DB']} OWNER {given['POSTGRES_USER']}")
-        yield Stack(tmp_path, url.rpartition("/")[0].rpartition(":")[2])
+        execute(server, f"CREATE ROLE deployed LOGIN PASSWORD '{password}'")
+        url = execute(server, "CREATE DATABASE deployed OWNER deployed")
+        address = url.rpartition("@")[2].partition("/")[0]
+        yield Stack(tmp_path, f"postgresql+psycopg2://deployed:{password}@{address}/deployed")
 
 
 def test_server_and_two_workers_complete_a_study(stack: Stack, tmp_path: Path) -> None:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(study_text(budget={"trials": 500}), encoding="utf-8")
-    admin = httpx.Client(base_url=stack.url, headers={"Authorization": f"Bearer {SECRETS['SPIKEFRONT_TOKEN']}"}, timeout=30)
-
-    def status() -> dict[str, Any]:
-        found: dict[str, Any] = admin.get("/v1/studies/tiny").raise_for_status().json()
-        return found
-
-    def workers() -> set[str]:
-        trials = admin.get("/v1/studies/tiny/trials").raise_for_status().json()
-        return {trial["attributes"]["worker"] for trial in trials if trial["state"] == "complete"}
-
     assert not stack.is_healthy()
-    with admin, stack.process("server", "server") as server:
-        eventually(stack.is_healthy, f"the server is healthy: {stack.log()}", LIMIT_S)
-        admin.post("/v1/studies", json={"yaml": path.read_text(encoding="utf-8")}).raise_for_status()
-        with stack.process("worker", "worker-1") as first, stack.process("worker", "worker-2") as second:
-            eventually(lambda: len(workers()) == 2, "both workers have completed a trial", LIMIT_S)
-            asked = status()["trials"]["created"] + 2
-            change = {"set": {"budget.trials": asked}}
-            admin.post("/v1/studies/tiny/resume", json=change).raise_for_status()
-            eventually(lambda: status()["state"] == "complete", "the study is complete", LIMIT_S)
-        assert (first.returncode, second.returncode) == (0, 0)
-        assert {name.rpartition("-")[2] for name in workers()} == {str(first.pid), str(second.pid)}
-        assert status()["trials"]["created"] == status()["trials"]["complete"] == asked
-        assert_run_in_the_server_follows_the_study(stack, path)
-    assert server.returncode == 130
-    assert not [secret for secret in SECRETS.values() if secret in stack.log()]
+    with stack.place("server", "server") as place:
+        server = stack.start("server", place)
+        eventually(stack.is_healthy, "the server is healthy", LIMIT_S)
+        with httpx.Client(
+            base_url=stack.url, headers={"Authorization": f"Bearer {SECRETS['SPIKEFRONT_TOKEN']}"}
+        ) as admin:
+            text = study_text(budget={"trials": 500})
+            admin.post("/v1/studies", json={"yaml": text}).raise_for_status()
+            _work_to_the_end(stack, admin)
+        _follow_in_the_server(place, tmp_path / "tiny.yaml", text)
+        assert _terminated(server) == 130
+    assert not [secret for secret in SECRETS.values() if secret in server.stdout() + server.stderr()]
 
 
-def assert_run_in_the_server_follows_the_study(stack: Stack, path: Path) -> None:
+def _work_to_the_end(stack: Stack, admin: httpx.Client) -> None:
+    """`--scale worker=2`; the budget is cut once both have completed a trial, so that none can come too late."""
+    with stack.place("worker", "worker-1") as one, stack.place("worker", "worker-2") as other:
+        crew = stack.start("worker", one), stack.start("worker", other)
+        eventually(
+            lambda: _workers(admin) == {str(worker.pid) for worker in crew}, "both have completed a trial", LIMIT_S
+        )
+        asked = _get(admin, "/v1/studies/tiny")["trials"]["created"] + 2
+        admin.post("/v1/studies/tiny/resume", json={"set": {"budget.trials": asked}}).raise_for_status()
+        eventually(lambda: _get(admin, "/v1/studies/tiny")["state"] == "complete", "the study is complete", LIMIT_S)
+        assert [_terminated(worker) for worker in crew] == [0, 0]
+    counts = _get(admin, "/v1/studies/tiny")["trials"]
+    assert counts["complete"] == counts["created"]
+    assert counts["created"] >= asked
+
+
+def _workers(admin: httpx.Client) -> set[str]:
+    """Process ids (the end of a worker's name) of those who have completed a trial."""
+    trials = _get(admin, "/v1/studies/tiny/trials")
+    return {trial["attributes"]["worker"].rpartition("-")[2] for trial in trials if trial["state"] == "complete"}
+
+
+def _get(admin: httpx.Client, path: str) -> Any:
+    return admin.get(path, timeout=30).raise_for_status().json()
+
+
+def _follow_in_the_server(place: Place, path: Path, text: str) -> None:
     """`docker compose exec server spikefront run FILE --workers 0`: no second server, no worker, the front."""
-    path.write_text(study_text(budget={"trials": 500}), encoding="utf-8")
-    command = [sys.executable, "-m", "service.cli", "run", str(path), "--workers", "0"]
-    environment = stack.environment("server", "server")
-    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=LIMIT_S)
-    assert "Pareto front of tiny" in shown.stdout
-    assert "is complete" in shown.stderr
+    path.write_text(text, encoding="utf-8")
+    followed = place.run("run", str(path), "--workers", "0")
+    assert followed.wait() == 0, followed.stderr()
+    assert "Pareto front of tiny" in followed.stdout()
+    assert "is complete" in followed.stderr()

@@ -50,8 +50,9 @@ def folder() -> Iterator[Path]:
         if place.exists():
             wait_until_stopped(place)
     finally:
-        for pid in everything(place):
+        for pid in watchdogs(place):
             os.kill(pid, signal.SIGKILL)
+        watch.kill_processes(place / "data")
         shutil.rmtree(top)
 
 
@@ -212,8 +213,9 @@ def test_everything_dies_at_once_and_the_next_start_recovers(
     owner = join()
     query(url_of(owner), "CREATE TABLE kept AS SELECT 7 AS n")
 
-    for pid in (owner.pid, *everything(folder)):
+    for pid in (owner.pid, *watchdogs(folder)):
         os.kill(pid, signal.SIGKILL)
+    watch.kill_processes(folder / "data")
     owner.wait()
 
     assert query(server.start(), "SELECT n FROM kept") == 7
@@ -421,6 +423,19 @@ def test_root_that_may_do_neither_is_told_what_to_do(folder: Path, monkeypatch: 
 
     with pytest.raises(EmbeddedError, match="run spikefront as an ordinary user, or set SPIKEFRONT_DATABASE_URL"):
         EmbeddedPostgres(folder).start()
+
+
+def test_a_process_that_only_claims_to_be_part_of_the_server_is_not_killed(server: EmbeddedPostgres) -> None:
+    server.start()
+    command = ["postgres", "-c", "input()", "-D", str(server.data)]
+    other = subprocess.Popen(command, executable=sys.executable, stdin=subprocess.PIPE)
+    try:
+        eventually(lambda: other.pid in watch.processes(server.data), "its command line claims to be ours")
+        watch.kill_processes(server.data)
+        eventually(lambda: watch.processes(server.data) == [other.pid], "the real ones are dead")
+        assert other.poll() is None
+    finally:
+        other.communicate(b"\n")
 
 
 def _refuse_user_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:

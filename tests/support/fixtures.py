@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 
@@ -11,19 +10,21 @@ import psutil
 import pytest
 
 from storage.embedded import EmbeddedPostgres
+from storage.engine import create_engine
+from storage.schema import migrate
 from tests.support.postgres import eventually, fresh_database, shared_server
 
-_MARK = "SPIKEFRONT_TEST_RUN"
+MARK = "TEST_RUN_OF_SPIKEFRONT"
+"""Variable that every process started by the tests inherits, unless it gets a clean environment."""
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_left() -> Iterator[None]:
+def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """After all tests no process that they started lives, neither by its environment nor by its folder."""
-    run = uuid.uuid4().hex
-    os.environ["UNMARKED_" + _MARK] = run
-    before = {process.pid for process in psutil.process_iter()}
+    os.environ[MARK] = run = uuid.uuid4().hex
+    folder = str(tmp_path_factory.getbasetemp())
     yield
-    eventually(lambda: not _left(run, before), f"no process is left: {_left(run, before)}", 20.0)
+    eventually(lambda: not _left(run, folder), "no process of the tests is left", 20.0)
 
 
 @pytest.fixture(scope="session")
@@ -33,27 +34,38 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """Name of a database with all tables, to be copied; nobody is connected to it."""
+    with fresh_database(postgres) as made:
+        engine = create_engine(made)
+        migrate(engine, made)
+        engine.dispose()
+        yield made.rpartition("/")[2]
+
+
 @pytest.fixture
-def url(postgres: EmbeddedPostgres) -> Iterator[str]:
+def url(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """URL of a database of the test's own, with all tables and no rows."""
+    with fresh_database(postgres, template) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def empty_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """URL of an empty database of the test's own."""
     with fresh_database(postgres) as fresh:
         yield fresh
 
 
-def _left(run: str, before: set[int]) -> list[list[str]]:
-    return [
-        words for process in psutil.process_iter() if process.pid not in before and (words := _ours(process, run))
-    ]
+def _left(run: str, folder: str) -> list[int]:
+    return [process.pid for process in psutil.process_iter() if _is_ours(process, run, folder)]
 
 
-def _ours(process: psutil.Process, run: str) -> list[str]:
-    """The command line of a process that this test run started; empty for any other."""
+def _is_ours(process: psutil.Process, run: str, folder: str) -> bool:
     if process.pid == os.getpid():
-        return []
+        return False
     try:
-        words = process.cmdline()
-        is_marked = process.environ().get("UNMARKED_" + _MARK) == run
+        return process.environ().get(MARK) == run or any(folder in word for word in process.cmdline())
     except psutil.Error:
-        return []
-    mine = f"{tempfile.gettempdir()}/pytest-of-"
-    return words if is_marked or any(mine in word and "postgres" in " ".join(words) for word in words) else []
+        return False

@@ -40,10 +40,10 @@ def shared_server() -> Iterator[EmbeddedPostgres]:
 
 
 @contextlib.contextmanager
-def fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
-    """SQLAlchemy URL of a new, empty database on `server`; dropped at the end, whoever is connected."""
+def fresh_database(server: EmbeddedPostgres, template: str = "template1") -> Iterator[str]:
+    """SQLAlchemy URL of a new copy of `template` (empty) on `server`; dropped at the end, whoever is connected."""
     name = f"test_{uuid.uuid4().hex}"
-    url = execute(server, f"CREATE DATABASE {name}")
+    url = execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield url.rpartition("/")[0] + f"/{name}"
     finally:
