@@ -1,21 +1,32 @@
-"""Does the network fit the image, and do the cores fit the network? Checked before anything is trained."""
+"""Does the study hold together: network and image, cores and network, the dimensions of the search?
+
+Checked before anything is trained.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from hwmodel.accelerator import build_accelerator
+from hwmodel.accelerator import LayerShape, build_accelerator, check_cores
+from hwmodel.device import load_device
 from hwmodel.errors import HwmodelError
 from objectives.architecture import check_network, layer_shapes
 from objectives.data import describe
-from objectives.errors import NetworkError
-from objectives.spec import Study
+from objectives.errors import NetworkError, SpecError
+from objectives.space import Choice, Domain, Integer, Params, Scalar, dimensions, grid_size
+from objectives.spec import SEARCHABLE, Study
 
 Problem = tuple[tuple[str, ...], str]
 
+WIDEST = 65_536
+"""Most maps, neurons or positions of a layer: far above what fits a device, and quick to check."""
+
+LARGEST_GRID = 1_000_000
+
 
 def check_fields(study: Study) -> Iterator[Problem]:
-    """Problems of network and accelerator as `(field path, what is wrong and what is right)`."""
+    """Problems of network and accelerator as `(field path, what is wrong and what is right)`, the first one."""
     info = describe(study.dataset.name)
     try:
         check_network(study.network, info.image, info.classes, pool=study.pool)
@@ -23,17 +34,95 @@ def check_fields(study: Study) -> Iterator[Problem]:
     except NetworkError as error:
         yield ("network",), str(error)
         return
+    for shape in shapes:
+        if (size := max(shape.out_channels, shape.out_frame)) > WIDEST:
+            yield ("network",), f"{shape.name} has {size} maps, neurons or positions; use at most {WIDEST}"
+            return
+    hardware = study.accelerator
+    checks: tuple[tuple[tuple[str, ...], Callable[[], Any]], ...] = (
+        (("accelerator", "neural_cores"), lambda: check_cores(shapes, hardware.neural_cores)),
+        (("accelerator", "device"), lambda: _check_device(study)),
+        (("accelerator",), lambda: _build(study, shapes)),
+    )
+    for path, check in checks:
+        try:
+            check()
+        except HwmodelError as error:
+            yield path, str(error)
+            return
+
+
+def check_dimensions(study: Study) -> Iterator[Problem]:
+    """Problems of the search: what cannot be searched, stands twice, or leads to a study that is not valid."""
+    before: list[tuple[str, Domain, Params]] = []
+    for name, domain, conditions in dimensions(study.search):
+        path = _search_path(name, conditions)
+        if name.partition(".")[0] not in SEARCHABLE:
+            yield path, f"cannot be searched; dimensions lie in {', '.join(SEARCHABLE)}"
+        for _, other, when in (known for known in before if known[0] == name):
+            if all(conditions[chosen] == when[chosen] for chosen in conditions.keys() & when.keys()):
+                yield path, "stands twice, and both can hold at once; keep one"
+            elif type(domain) is not type(other) or (isinstance(domain, Choice) and domain != other):
+                yield path, f"is of another kind than the other {name}; give both the same form and the same options"
+        if name in conditions:
+            yield path, "stands twice, and both can hold at once; keep one"
+        before.append((name, domain, conditions))
+        for value in _checked_values(name, domain):
+            problem = _problem_with(study, {**conditions, name: value}, name)
+            if problem:
+                yield path, problem
+
+
+def check_grid(study: Study) -> Iterator[Problem]:
+    """What keeps the space from being a grid."""
+    for name, domain, conditions in dimensions(study.search):
+        if conditions or domain.points() is None:
+            yield (
+                _search_path(name, conditions),
+                "a grid needs choices, whole numbers or stepped ranges, without conditions; or another sampler",
+            )
+    if (size := grid_size(study.search) or 0) > LARGEST_GRID:
+        yield ("search",), f"a grid of {size:,} points is too large; use at most {LARGEST_GRID:,} or another sampler"
+
+
+def _check_device(study: Study) -> None:
+    device = load_device(study.accelerator.device)
+    if {"fps_per_watt", "energy_uj"} & set(study.objectives):
+        device.static_power()
+
+
+def _build(study: Study, shapes: Sequence[LayerShape]) -> None:
+    hardware = study.accelerator
+    build_accelerator(
+        shapes,
+        hardware.neural_cores,
+        dense_first=study.encoding == "direct" and hardware.input == "same",
+        time_steps=study.time_steps,
+        clock_hz=hardware.clock_mhz * 1e6,
+        mode=hardware.mode,
+        schedule=hardware.schedule,
+        device=hardware.device,
+        preset=hardware.preset,
+    )
+
+
+def _checked_values(name: str, domain: Domain) -> Iterator[Scalar]:
+    """The ends; of whole numbers of cores every one, as a divisor says nothing about its neighbours."""
+    yield from domain.corners()
+    if isinstance(domain, Integer) and name.startswith("accelerator.neural_cores."):
+        yield from domain.points()
+
+
+def _problem_with(study: Study, params: Params, name: str) -> str:
     try:
-        build_accelerator(
-            shapes,
-            study.accelerator.neural_cores,
-            dense_first=study.encoding == "direct" and study.accelerator.input == "same",
-            time_steps=study.time_steps,
-            clock_hz=study.accelerator.clock_mhz * 1e6,
-            mode=study.accelerator.mode,
-            schedule=study.accelerator.schedule,
-            device=study.accelerator.device,
-            preset=study.accelerator.preset,
-        )
-    except HwmodelError as error:
-        yield ("accelerator",), str(error)
+        resolved = study.resolve(params)
+    except SpecError as error:
+        return f"{params[name]!r} is not valid there: {error}"
+    return next((f"with {name} = {params[name]}: {problem}" for _, problem in check_fields(resolved)), "")
+
+
+def _search_path(name: str, conditions: Params) -> tuple[str, ...]:
+    path = ["search"]
+    for chosen, option in conditions.items():
+        path += [chosen, "choice", str(option)]
+    return (*path, name)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Scalar = bool | int | float | str
 Params = dict[str, Scalar]
+MAX_STEPS = 1_000_000
 
 
 class _Domain(BaseModel):
@@ -25,6 +26,8 @@ class Range(_Domain):
     @model_validator(mode="after")
     def _ordered(self) -> Range:
         _check_order(self.range, "range")
+        if self.step is not None and not (self.range[1] - self.range[0]) / self.step < MAX_STEPS:
+            raise ValueError(f"step: {self.step:g} gives {MAX_STEPS:,} values or more; use a larger step, or none")
         return self
 
     def holds(self, value: Scalar) -> bool:
@@ -95,9 +98,9 @@ class Integer(_Domain):
             return False
         return self.int_[0] <= value <= self.int_[1] and (value - self.int_[0]) % self.step == 0
 
-    def points(self) -> tuple[Scalar, ...]:
+    def points(self) -> Sequence[int]:
         """Every value."""
-        return tuple(range(self.int_[0], self.int_[1] + 1, self.step))
+        return range(self.int_[0], self.int_[1] + 1, self.step)
 
     def corners(self) -> tuple[Scalar, ...]:
         """The values at which the study is checked."""

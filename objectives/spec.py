@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from objectives import yamlfile
 from objectives.errors import SpecError
-from objectives.space import Choice, Domain, Params, Scalar, dimensions, walk
+from objectives.space import Choice, Domain, Params, Scalar, walk
 
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
@@ -49,7 +49,7 @@ class DatasetSpec(_Model):
     validation: float = Field(
         default=0.2, gt=0, lt=1, description="Stratified share of the training set that the search sees as validation."
     )
-    split_seed: int = Field(default=0, ge=0)
+    split_seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
 
 class TrainSpec(_Model):
@@ -123,7 +123,7 @@ class BudgetSpec(_Model):
 
     trials: int | None = Field(default=None, ge=1, le=1_000_000)
     epochs: int | None = Field(default=None, ge=1)
-    hours: float | None = Field(default=None, gt=0)
+    hours: float | None = Field(default=None, gt=0, le=1_000_000)
     max_failures: int = Field(
         default=5, ge=1, description="Failures in a row with one message after which the study pauses."
     )
@@ -186,12 +186,6 @@ class Study(_Model):
             raise ValueError(
                 "the search space is empty; name at least one dimension, such as beta: {range: [0.05, 0.95]}"
             )
-        names = [name for name, _, _ in dimensions(search)]
-        for name in names:
-            if name.partition(".")[0] not in SEARCHABLE:
-                raise ValueError(f"{name!r} cannot be searched; dimensions lie in {', '.join(SEARCHABLE)}")
-            if names.count(name) > 1 and name in search:
-                raise ValueError(f"the dimension {name!r} stands twice; keep one")
         return search
 
     @property
@@ -246,13 +240,16 @@ class Study(_Model):
         """This study with fields outside the frozen part set by dotted path, as `resume --set` does.
 
         Raises:
-            SpecError: The field is frozen, unknown, or the value is not valid.
+            SpecError: The field is frozen, unknown, or the value is not valid, alone or with the rest of the study.
         """
         for name in changes:
             root = name.partition(".")[0]
             if root in FROZEN or root == "study":
                 raise SpecError(f"{name}: decides results and cannot change; start a study with another name for that")
-        return self.resolve(changes)
+        study = self.resolve(changes)
+        for path, problem in _whole(study):
+            raise SpecError(f"{'.'.join(map(str, path))}: {problem}")
+        return study
 
 
 def differences(old: Study, new: Study) -> list[str]:
@@ -302,38 +299,17 @@ def parse_study(text: str, source: str = "study.yaml") -> Study:
 
 def _whole(study: Study) -> Iterator[tuple[yamlfile.Path, str]]:
     """Problems that only the study as a whole shows, the first one first."""
-    from objectives.feasible import check_fields  # the geometry of network and accelerator
+    from objectives.feasible import check_dimensions, check_fields, check_grid  # the geometry of the network
 
     yield from check_fields(study)
-    for name, domain, conditions in dimensions(study.search):
-        path = _search_path(name, conditions)
-        for value in domain.corners():
-            try:
-                resolved = study.resolve({**conditions, name: value})
-            except SpecError as error:
-                yield path, f"{value!r} is not valid there: {error}"
-                continue
-            for _, problem in check_fields(resolved):
-                yield path, f"with {name} = {value}: {problem}"
+    yield from check_dimensions(study)
     if study.sampler.name == "grid":
-        for name, domain, conditions in dimensions(study.search):
-            if conditions or domain.points() is None:
-                yield (
-                    _search_path(name, conditions),
-                    "a grid needs choices, whole numbers or stepped ranges, without conditions; or another sampler",
-                )
+        yield from check_grid(study)
     try:
         study.baseline_params()
     except SpecError as error:
         field, _, problem = str(error).partition(": ")
         yield ("baseline", *field.split(".", 1)[1:]), problem
-
-
-def _search_path(name: str, conditions: Params) -> yamlfile.Path:
-    path: list[str | int] = ["search"]
-    for chosen, option in conditions.items():
-        path += [chosen, "choice", str(option)]
-    return (*path, name)
 
 
 def _baseline_value(baseline: Mapping[str, Scalar], data: Any, name: str, domain: Domain) -> Scalar:
@@ -356,17 +332,24 @@ def _baseline_value(baseline: Mapping[str, Scalar], data: Any, name: str, domain
 
 def _read(data: Any, path: str) -> Any:
     for part in path.split("."):
-        data = data[int(part)] if isinstance(data, list) else data[part]
+        data = data[_index(part)] if isinstance(data, list) else data[part]
     return data
+
+
+def _index(part: str) -> int:
+    """Place in a list; only `0`, `1`, ... as Python writes them, so that a field has one name."""
+    if str(index := int(part)) != part or index < 0:
+        raise IndexError(part)
+    return index
 
 
 def _write(data: Any, path: str, value: Scalar) -> None:
     *parents, last = path.split(".")
     try:
         for part in parents:
-            data = data[int(part)] if isinstance(data, list) else data[part]
+            data = data[_index(part)] if isinstance(data, list) else data[part]
         if isinstance(data, list):
-            data[int(last)] = value
+            data[_index(last)] = value
         else:
             if last not in data:
                 raise KeyError(last)
@@ -394,7 +377,8 @@ def _messages(error: ValidationError, document: yamlfile.Document) -> Iterator[s
             value = _at(document.value, path)
             if isinstance(value, (dict, list)):
                 continue
-            yield document.message(path, f"expected a list of options or a mapping of options, got {_noun(value)}")
+            wanted = "a list of options or a mapping of options" if path[-1] == "choice" else "a mapping of dimensions"
+            yield document.message(path, f"expected {wanted}, got {_noun(value)}")
             continue
         yield document.message(path, _problem(item))
 
@@ -411,7 +395,11 @@ def _path_in(document: yamlfile.Document, loc: tuple[str | int, ...]) -> yamlfil
     return path
 
 
-_TAGS = ("range", "log", "int", "choice")
+_SCALARS = ("bool", "int", "float", "str")
+_TAGS = ("range", "log", "choice", *_SCALARS)
+
+
+_NO_SCALAR = ("bool_type", "int_type", "float_type", "string_type", "finite_number")
 
 
 def _at(value: Any, path: yamlfile.Path) -> Any:
@@ -425,14 +413,17 @@ def _problem(item: Any) -> str:
     if kind == "extra_forbidden":
         return "unknown key; remove it or mend its spelling"
     if kind == "missing":
-        return "is missing; add it"
+        return "is missing; add it" if isinstance(item["loc"][-1], str) else "expected two values, the lower and the upper end"
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
         return f"expected {context['expected']}, got {given!r}"
     if kind == "string_pattern_mismatch":
         return f"expected 1 to 63 of a-z, 0-9, '.', '_', '-', the first a letter or digit, got {given!r}"
+    if item["loc"] and item["loc"][-1] in _SCALARS and kind in _NO_SCALAR:
+        return f"expected a finite number, text, true or false, got {_noun(given)}"
     text = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    text = {"an object": "a mapping", "a valid array": "a list"}.get(text, text)
     return f"expected {text}, got {_noun(given)}" if item["msg"].startswith("Input should be") else text
 
 

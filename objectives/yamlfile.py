@@ -11,17 +11,21 @@ import yaml
 from objectives.errors import SpecError
 
 MAX_BYTES = 262_144
+MAX_DEPTH = 32
+MAX_INTEGER = 2**63 - 1
 Path = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the numbers of YAML 1.2 (`2e-3` is a float) and without dates."""
+    """PyYAML's safe loader with decimal numbers only (`2e-3` is a float, `010` is ten, `1:30` is text), no dates."""
 
 
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float"))]
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float", ":int"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
@@ -59,7 +63,8 @@ def parse(text: str, source: str) -> Document:
     """Parse one YAML document.
 
     Raises:
-        SpecError: Not YAML, larger than 256 KiB, a key twice in one mapping, an alias, or a key that is no text.
+        SpecError: Not YAML, larger than 256 KiB, a key twice in one mapping, an alias, a tag, nested deeper than 32,
+            or a key that is no text.
     """
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise SpecError(f"{source}:1: the file is larger than 256 KiB; a study file is a page long")
@@ -67,6 +72,8 @@ def parse(text: str, source: str) -> Document:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise SpecError(_syntax_message(error, source)) from error
+    except RecursionError as error:
+        raise SpecError(f"{source}:1: nested deeper than {MAX_DEPTH} levels; a study file is flatter") from error
     lines: dict[Path, int] = {(): 1}
     value = None if node is None else _plain(node, (), lines, source, set())
     return Document(source, value, lines)
@@ -77,6 +84,10 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], source: str, see
     if id(node) in seen:
         raise SpecError(f"{source}:{line}: aliases (*name) are not used in a study file; write the value out")
     seen.add(id(node))
+    if len(path) > MAX_DEPTH:
+        raise SpecError(f"{source}:{line}: nested deeper than {MAX_DEPTH} levels; a study file is flatter")
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
+        raise SpecError(f"{source}:{line}: cannot read {node.tag[:40]!r}: plain text, numbers and booleans only")
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -96,11 +107,32 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], source: str, see
             items.append(_plain(item, (*path, index), lines, source, seen))
         return items
     try:
-        return yaml.constructor.SafeConstructor().construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
-        raise SpecError(
-            f"{source}:{line}: cannot read {node.value!r}: plain text, numbers and booleans only"
-        ) from error
+        return _scalar(node)
+    except ValueError as error:
+        shown = str(node.value)[:40]
+        raise SpecError(f"{source}:{line}: cannot read {shown!r}: plain text, numbers and booleans only") from error
+
+
+def _scalar(node: yaml.Node) -> str | int | float | bool | None:
+    """The value of a scalar.
+
+    Raises:
+        ValueError: Its tag is none of JSON's types, its text does not fit the tag, or it could not be stored.
+    """
+    text = str(node.value)
+    text.encode()  # a lone surrogate raises here
+    match node.tag.removeprefix("tag:yaml.org,2002:"):
+        case "str" if "\0" not in text:
+            return text
+        case "null":
+            return None
+        case "bool" if text.lower() in yaml.SafeLoader.bool_values:
+            return yaml.SafeLoader.bool_values[text.lower()]
+        case "int" if abs(int(text)) <= MAX_INTEGER:
+            return int(text)
+        case "float":
+            return float(re.sub(r"\.(inf|nan)$", r"\1", text.lower()))
+    raise ValueError(node.tag)
 
 
 def _key(node: yaml.Node, source: str) -> str:

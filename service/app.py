@@ -10,10 +10,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
+from starlette.exceptions import HTTPException
 
 from objectives.errors import ObjectivesError
 from service.auth import Auth
+from service.body import BoundedBody
 from service.dashboard import Dashboard
 from service.errors import ServiceError
 from service.gate import Gate, problem
@@ -24,19 +26,20 @@ from service.routes import leases, login, pages, studies
 from service.settings import Settings
 from service.studies import Studies
 from storage.artifacts import Artifacts
-from storage.engine import is_transient
+from storage.engine import first_line, is_transient
 from storage.errors import DatabaseError, StorageError
 
 log = logging.getLogger(__name__)
 
 
-def create_app(record: Record, auth: Auth, settings: Settings, *, loopback_only: bool = True) -> Gate:
+def create_app(record: Record, auth: Auth, settings: Settings, instance: str, *, loopback_only: bool = True) -> Gate:
     """Put the server together.
 
     Args:
         record: The open database.
         auth: Tokens and cookies.
         settings: Lease times and the folder for artifacts.
+        instance: Identifies this server among those that had its address before.
         loopback_only: Refuse requests for other hosts than this machine's loopback.
     """
     app = FastAPI(title="spikefront", version=version("spikefront"), docs_url=None, redoc_url=None)
@@ -47,18 +50,28 @@ def create_app(record: Record, auth: Auth, settings: Settings, *, loopback_only:
     app.include_router(studies.router(all_studies))
     app.include_router(pages.router(all_studies))
     app.include_router(login.router(auth))
-    _add_health(app, record)
+    _add_health(app, record, instance)
     _add_errors(app)
+    _add_end_of_api(app)
     app.mount("/", Dashboard(record.optuna))
-    return Gate(app, auth, loopback_only=loopback_only)
+    return Gate(BoundedBody(app), auth, loopback_only=loopback_only)
 
 
-def _add_health(app: FastAPI, record: Record) -> None:
+def _add_health(app: FastAPI, record: Record, instance: str) -> None:
     @app.get("/healthz", summary="Whether server and database answer")
     def health() -> dict[str, str]:
         with record.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
-        return {"status": "ok", "version": version("spikefront")}
+        return {"status": "ok", "version": version("spikefront"), "instance": instance}
+
+
+def _add_end_of_api(app: FastAPI) -> None:
+    @app.api_route(
+        "/v1/{rest:path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False
+    )
+    def nothing_here(request: Request) -> Response:
+        here = f"{request.method} {request.url.path}"
+        return problem(404, f"the API has no {here}; /openapi.json lists what it has")
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -78,12 +91,18 @@ def _add_errors(app: FastAPI) -> None:
     def database_error(request: Request, error: SQLAlchemyError) -> Response:
         return _database_problem(error)
 
+    @app.exception_handler(HTTPException)
+    def http_error(request: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, str(error.detail))
+
     @app.exception_handler(RequestValidationError)
     def validation_error(request: Request, error: RequestValidationError) -> Response:
         return problem(400, "; ".join(_words(item) for item in error.errors()[:5]))
 
 
 def _database_problem(error: Exception) -> Response:
+    if isinstance(error, DataError):
+        return problem(400, f"the database cannot hold this: {first_line(error)}")
     if is_transient(error):
         log.warning("the database is away: %s", type(error).__name__, extra={"action": "request"})
         return problem(503, "the database is away for now; try again")

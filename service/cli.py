@@ -257,6 +257,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
+        sys.stderr.write("spikefront: interrupted\n")
         sys.exit(130)
     except (RunFailed, Unavailable) as error:
         _complain(error, 1)
@@ -306,11 +307,7 @@ def _changes(sets: list[str] | None) -> dict[str, Any]:
 def _run(plan: Any, as_json: bool) -> None:
     from service.run import run as run_plan
 
-    try:
-        document = run_plan(plan, _settings(), progress)
-    except KeyboardInterrupt:
-        progress.print(f"interrupted; go on with: spikefront resume {plan.study}")
-        raise
+    document = run_plan(plan, _settings(), progress)
     _print_front(document, as_json)
     if not as_json:
         out.print(f"front again: spikefront pareto {plan.study} · in the browser: spikefront serve · "

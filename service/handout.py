@@ -58,12 +58,13 @@ class Handout:
 
         Raises:
             NotFound: The study named in the request does not exist.
-            Conflict: The worker's versions differ from the study's, and the study wants the same.
+            Conflict: The worker's versions differ from those that every running study wants.
         """
-        for row in self._rows(request.study):
-            if row.state != "running":
-                continue
-            _check_versions(row, request)
+        open_rows = [row for row in self._rows(request.study) if row.state == "running"]
+        fitting = [row for row in open_rows if not _refusal(row, request)]
+        if open_rows and not fitting:
+            raise Conflict(_refusal(open_rows[0], request))
+        for row in fitting:
             with self._one_at_a_time:
                 work = self._work(row.name, request)
             if work is not None:
@@ -147,7 +148,7 @@ class Handout:
         except (ValueError, TypeError) as error:
             if waiting is None:
                 raise
-            self._refuse(connection, row, waiting[0], error)
+            self._refuse(connection, row, *waiting, error)
             return self._new_trial(connection, row, request)
         key = self._write_trial(connection, row, opened.spec, suggestion, waiting[0] if waiting else None, request)
         if key.number != number:
@@ -159,14 +160,15 @@ class Handout:
         leases.write(connection, new)
         return self._offer(connection, row, new, number, dict(suggestion.params))
 
-    def _refuse(self, connection: Connection, row: StudyRow, key: TrialKey, error: Exception) -> None:
+    def _refuse(
+        self, connection: Connection, row: StudyRow, key: TrialKey, fixed: dict[str, Any], error: Exception
+    ) -> None:
         """An enqueued trial whose parameters do not fit the study fails; the study goes on with the next."""
         self._open.pop(row.study_id, None)
         trials.start_waiting(connection, key, Suggestion({}, {}), {})
-        failure = {"class": type(error).__name__, "message": str(error)}
-        trials.fail(connection, key.trial_id, {"failure": failure})
-        text = f"enqueued trial {key.number} refused: {error}"
-        studies.add_event(connection, row.study_id, "failed", text, key.number)
+        message = f"enqueued trial {key.number} with {json.dumps(fixed)} refused: {error}"
+        trials.fail(connection, key.trial_id, {"failure": {"class": type(error).__name__, "message": message}})
+        studies.add_event(connection, row.study_id, "failed", message, key.number)
 
     def _write_trial(
         self,
@@ -192,8 +194,8 @@ class Handout:
             return False
         if spec.budget.epochs is not None and leases.trained_epochs(connection, row.study_id) >= spec.budget.epochs:
             return False
-        age = leases.now(connection) - row.created_at
-        if spec.budget.hours is not None and age >= timedelta(hours=spec.budget.hours):
+        age_s = (leases.now(connection) - row.created_at).total_seconds()
+        if spec.budget.hours is not None and age_s >= 3600 * spec.budget.hours:
             return False
         is_grid = spec.sampler.name == "grid"
         return not (is_grid and created > (grid_size(spec.search) or 0))  # one more than the grid: the baseline
@@ -277,13 +279,15 @@ def study_of(row: StudyRow) -> Study:
     return Study.model_validate_json(json.dumps(row.spec))
 
 
-def _check_versions(row: StudyRow, request: wire.LeaseRequest) -> None:
+def _refusal(row: StudyRow, request: wire.LeaseRequest) -> str:
+    """Why the study takes nothing from this worker; empty when it does."""
     differing = versions.differing(row.versions, request.versions)
-    if differing and row.spec["versions"] == "same":
-        raise Conflict(
-            f"study {row.name!r} wants the versions it began with; this worker has {'; '.join(differing)}: install "
-            "those, or `spikefront resume --set versions=any` (results are then marked as not bit-comparable)"
-        )
+    if not differing or row.spec["versions"] == "any":
+        return ""
+    return (
+        f"study {row.name!r} wants the versions it began with; this worker has {'; '.join(differing)}: install "
+        f"those, or `spikefront resume {row.name} --set versions=any` (results are then marked as not bit-comparable)"
+    )
 
 
 def _new_row(

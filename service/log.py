@@ -42,5 +42,3 @@ def set_up(level: int = logging.INFO) -> None:
     root.setLevel(logging.WARNING)
     for name in ("service", "objectives", "hwmodel", "storage", "__main__"):
         logging.getLogger(name).setLevel(level)
-    logging.getLogger("optuna").handlers.clear()
-    logging.getLogger("optuna").setLevel(logging.WARNING)

@@ -81,6 +81,7 @@ def open_record(url: str | None, var: Path) -> Iterator[Record]:
     Raises:
         StorageError: It cannot be reached or started, or its schema is of an unknown revision.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with open_database(url, var) as database:
         address = database.engine.url.render_as_string(hide_password=False)
         migrate(database.engine, address)

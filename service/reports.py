@@ -14,7 +14,7 @@ from objectives.pareto import reference_point
 from objectives.spec import Study
 from service import lease as machine
 from service import wire
-from service.errors import LeaseLost, NotFound, Unavailable, UsageError
+from service.errors import Conflict, LeaseLost, NotFound, Unavailable, UsageError
 from service.handout import study_of
 from service.leasing import end_lease, lease_of, under_lease, with_lease
 from service.record import Record
@@ -179,9 +179,12 @@ class Reports:
 
         Raises:
             LeaseLost: Somebody else has the test, or another result is stored.
+            Conflict: The trial is not under test.
         """
 
         def change(connection: Connection, row: LeaseRow) -> None:
+            if row.task != "test":
+                raise Conflict(f"trial {self._number(trial_id)} is in training; complete, fail or release it")
             leases.write_test(connection, trial_id, _test_document(message), message.error)
             if message.error:
                 number = self._number(trial_id)

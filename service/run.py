@@ -74,6 +74,9 @@ def run(plan: Plan, settings: Settings, console: Console) -> dict[str, Any]:
         try:
             _begin(client, plan)
             return _watched(plan, settings, running, token, console)
+        except KeyboardInterrupt:
+            console.print(f"interrupted; go on with: spikefront resume {plan.study}")
+            raise
         finally:
             client.close()
 

@@ -91,6 +91,7 @@ class Mirror:
         """
         storage, study = self._study._storage, self._study
         study.sampler = self._sampler(number)
+        study._thread_local.cached_all_trials = None  # as `Study.ask` does: the sampler is to see what followed since
         if number < len(self._ids):
             trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
             storage.set_trial_state_values(trial_id, TrialState.RUNNING)

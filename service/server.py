@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -79,7 +80,8 @@ def serving(record: Record, settings: Settings, listener: socket.socket) -> Iter
     """
     host, port = listener.getsockname()[:2]
     auth = load_auth(settings)
-    app = create_app(record, auth, settings, loopback_only=host in ("127.0.0.1", "::1"))
+    instance = secrets.token_hex(8)
+    app = create_app(record, auth, settings, instance, loopback_only=host in ("127.0.0.1", "::1"))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2, server_header=False
     )
@@ -93,7 +95,7 @@ def serving(record: Record, settings: Settings, listener: socket.socket) -> Iter
         time.sleep(0.02)
     shown = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
     running = Running(f"http://{shown}:{port}", auth)
-    note = _write_note(settings.var, running.url)
+    note = _write_note(settings.var, running.url, instance)
     try:
         with record.kept_alive():
             yield running
@@ -110,14 +112,15 @@ def find_server(settings: Settings) -> Running | None:
         note = json.loads((settings.var / "server.json").read_text())
         url = str(note["url"])
         answer = httpx.get(f"{url}/healthz", timeout=5.0)
+        is_the_one = answer.is_success and answer.json()["instance"] == note["instance"]
     except (OSError, ValueError, KeyError, httpx.HTTPError):
         return None
-    return Running(url, None) if answer.is_success else None
+    return Running(url, None) if is_the_one else None
 
 
-def _write_note(var: Path, url: str) -> Path:
+def _write_note(var: Path, url: str, instance: str) -> Path:
     path = var / "server.json"
     temporary = path.with_suffix(f".{os.getpid()}.part")
-    temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    temporary.write_text(json.dumps({"url": url, "pid": os.getpid(), "instance": instance}))
     temporary.replace(path)
     return path

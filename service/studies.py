@@ -297,7 +297,9 @@ class Studies:
             )
         except DuplicatedStudyError:  # ours, half-made by a start that was killed, or somebody else's
             created = optuna.load_study(study_name=study.study, storage=self._record.optuna)
-            if created.get_trials(deepcopy=False):
+            directions = [direction.name.lower() for direction in created.directions]
+            is_foreign = created.get_trials(deepcopy=False) or directions != list(study.directions)
+            if is_foreign and self._row_or_none(study.study) is None:  # with a row it is ours, started meanwhile
                 raise Conflict(
                     f"an Optuna study {study.study!r} exists here that spikefront did not make; use another name"
                 ) from None

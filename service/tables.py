@@ -49,7 +49,7 @@ def studies_table(statuses: Iterable[Mapping[str, Any]]) -> Table:
     for status in statuses:
         trials = status["trials"]
         table.add_row(
-            status["study"], status["state"], f"{_ended(trials)}/{trials['asked'] or '–'}", str(trials["failed"]),
+            status["study"], _state(status), f"{_ended(trials)}/{trials['asked'] or '–'}", str(trials["failed"]),
             str(status["front_size"]), number(status["hypervolume"]),
         )  # fmt: skip
     return table
@@ -181,6 +181,11 @@ def _net_alone(point: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> 
 def _coloured(name: str, change: float | None) -> Text:
     is_better = change is not None and (change > 0) == (OBJECTIVES[name] == "maximize")
     return Text(changed(name, change), style="green" if is_better else "yellow")
+
+
+def _state(status: Mapping[str, Any]) -> str:
+    is_idle = status["state"] == "running" and all(lease["expired"] for lease in status["running"])
+    return "waiting for workers" if is_idle else str(status["state"])
 
 
 def _params(params: Mapping[str, Any]) -> str:

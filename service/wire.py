@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from objectives.space import Scalar
 from objectives.spec import Study
@@ -13,7 +13,16 @@ MAX_BLOB_BYTES = 256 * 1024 * 1024
 """Largest checkpoint or set of weights that the server takes."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
-Text = Annotated[str, Field(max_length=20_000)]
+
+
+def _storable(text: object) -> object:
+    """Free text without what a database cannot store: NUL and lone surrogates."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(_storable), Field(max_length=20_000)]
+STUDY_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+StudyName = Annotated[str, Field(pattern=STUDY_NAME)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Values = dict[Annotated[str, Field(max_length=64)], float]
 
@@ -29,7 +38,7 @@ class LeaseRequest(Message):
 
     worker: Name
     versions: dict[Annotated[str, Field(max_length=32)], Annotated[str, Field(max_length=64)]]
-    study: str | None = Field(default=None, max_length=63, description="Work for this study only.")
+    study: StudyName | None = Field(default=None, description="Work for this study only.")
 
 
 class Blob(Message):
@@ -135,7 +144,7 @@ class Failed(Message):
     """An objective's own exception."""
 
     fence: int = Field(ge=1)
-    error: Annotated[str, Field(max_length=200)]
+    error: Annotated[Text, Field(max_length=200)]
     message: Text
     traceback: Text
 

@@ -200,7 +200,16 @@ class EmbeddedPostgres:
         except BaseException:
             self.close()
             raise
-        return f"postgresql+psycopg2://{USER}:{self._password()}@{HOST}:{port}/{USER}"
+        url = f"postgresql+psycopg2://{USER}:{self._password()}@{HOST}:{port}/{USER}"
+        self._publish(url)
+        return url
+
+    def _publish(self, url: str) -> None:
+        """Keep the URL in the file `url`, which only its owner reads, for other Optuna clients."""
+        path = self.folder / "url"
+        if not path.exists() or path.read_text() != url:
+            path.touch(mode=0o600)
+            path.write_text(url)
 
     def close(self) -> None:
         """Leave the server, which stops soon after if nobody else uses it; no harm when not started."""

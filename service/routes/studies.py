@@ -16,7 +16,7 @@ from objectives.spec import parse_study
 from service import wire
 from service.studies import Studies
 
-Name = Annotated[str, Path(max_length=63)]
+Name = Annotated[str, Path(pattern=wire.STUDY_NAME)]
 STREAM_INTERVAL_S = 1.0
 KEEP_ALIVE_S = 15.0
 

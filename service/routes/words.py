@@ -130,7 +130,7 @@ def parameter(name: str) -> str:
     """A parameter's heading: its dotted path without the part that every reader knows."""
     for known in ("accelerator.", "train."):
         name = name.removeprefix(known)
-    return name.replace("_", " ").replace(".", " ")
+    return name.replace("neural_cores", "cores").replace("_", " ").replace(".", " ")
 
 
 def for_script(objectives: list[Objective]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ export function rangeOf(objective, points) {
   const values = points.map((point) => shown(objective, point));
   const low = Math.min(...values), high = Math.max(...values);
   const log = !objective.points && low > 0 && high / low > 20;
-  const [better, worse] = [0.07, 0.16], [below, above] = objective.sign > 0 ? [worse, better] : [better, worse];
+  const [better, worse] = [0.1, 0.16], [below, above] = objective.sign > 0 ? [worse, better] : [better, worse];
   if (log) return { log, low: low * (low / high) ** below, high: high * (high / low) ** above };
   const span = high - low || Math.abs(high) * 0.2 || 1, top = high + above * span;
   return { log, low: Math.max(0, low - below * span), high: objective.points ? Math.min(top, 101) : top };
@@ -48,7 +48,7 @@ function logTicks(low, high) {
   }
   const inside = values.filter((value) => value >= low && value <= high);
   const ticks = inside.length >= 3 ? inside : evenTicks(low, high);
-  return { tickvals: ticks, ticktext: ticks.map((tick) => number(Number(tick.toPrecision(3)))) };
+  return { tickvals: ticks, ticktext: ticks.map((tick) => (tick < 1 ? String(Number(tick.toPrecision(3))) : number(tick))) };
 }
 
 function evenTicks(low, high) {
@@ -186,7 +186,7 @@ function idealNote({ x, y }) {
   const right = x.sign > 0, up = y.sign > 0, arrow = up ? (right ? "↗" : "↖") : right ? "↘" : "↙";
   return note({
     xref: "paper", yref: "paper", x: right ? 0.992 : 0.008, y: up ? 0.985 : 0.015, xanchor: right ? "right" : "left",
-    yanchor: up ? "top" : "bottom", text: right ? `ideal ${arrow}` : `${arrow} ideal`,
+    yanchor: up ? "top" : "bottom", text: right ? `ideal ${arrow}` : `${arrow} ideal`, bgcolor: "rgba(0,0,0,0)",
   });
 }
 
@@ -252,9 +252,9 @@ export function sparkPaths(steps, width = 120, height = 26) {
   return [svg("path", { class: "below", d: `${line}V${height}H${at(steps[0])[0]}Z` }), svg("path", { d: line })];
 }
 
-/** Hypervolume over finished trials; the last value holds up to now. */
+/** Hypervolume over finished trials, from one step on; the last value holds up to now. */
 export function drawHypervolume(node, steps, finished, study) {
-  const points = steps.length ? [...steps, [Math.max(finished, steps.at(-1)[0]), steps.at(-1)[1]]] : [];
+  const points = [...steps, [Math.max(finished, steps.at(-1)[0]), steps.at(-1)[1]]];
   const values = column(points, 1), low = Math.min(...values), high = Math.max(...values), room = (high - low) * 0.12 || high * 0.1 || 1;
   const trace = {
     type: "scatter", mode: "lines", x: column(points, 0), y: values, fill: "tozeroy", fillcolor: token("front-soft"),
@@ -263,7 +263,7 @@ export function drawHypervolume(node, steps, finished, study) {
   const layout = {
     ...frame(), margin: { l: isNarrow() ? 46 : 60, r: 14, t: 8, b: 42 }, hovermode: "x", dragmode: false,
     xaxis: { ...bare(), title: titled("trials finished"), range: [0, Math.max(1, finished)] },
-    yaxis: { ...bare(), title: titled(isNarrow() ? "" : "hypervolume  ·  higher is better"), range: points.length ? [Math.max(0, low - room), high + room] : [0, 1], nticks: 5 },
+    yaxis: { ...bare(), title: titled(isNarrow() ? "" : "hypervolume  ·  higher is better"), range: [Math.max(0, low - room), high + room], nticks: 5 },
   };
-  return window.Plotly.react(node, points.length ? [trace] : [], layout, { displayModeBar: false, responsive: true, toImageButtonOptions: { filename: `${study}-hypervolume` } });
+  return window.Plotly.react(node, [trace], layout, { displayModeBar: false, responsive: true, toImageButtonOptions: { filename: `${study}-hypervolume` } });
 }

@@ -66,17 +66,18 @@ function pareto() {
   say($("finding"), finding(onPair, axes));
   $("nothing").hidden = front.length > 0;
   $("plot").querySelector(".skeleton")?.remove();
-  if (!matter.length) return; // no value to draw axes from; the words say what is awaited
   const isOn = new Set(front.map((point) => point.trial)), scored = state.trials.filter((trial) => trial.values);
   const cloud = scored.filter((trial) => trial.feasible && !isOn.has(trial.trial)), infeasible = scored.filter((trial) => !trial.feasible);
-  keepRanges(axes, matter, cloud);
-  const third = objectives.find((objective) => objective !== axes.x && objective !== axes.y) ?? null, thirdRange = third && exactRange(third, front.length ? front : matter);
+  const inRange = front.length ? matter : [...matter, ...infeasible];
+  if (!inRange.length) return; // no value to draw axes from; the words say what is awaited
+  keepRanges(axes, inRange, cloud);
+  const third = objectives.find((objective) => objective !== axes.x && objective !== axes.y) ?? null, thirdRange = third && exactRange(third, front.length ? front : inRange);
   const selected = state.selected === null ? null : selectedPoint();
   const { layers, ranges, zoom } = state;
   drawPareto($("plot"), { front, onPair, cloud, infeasible, baseline, selected, axes, third, thirdRange, objectives, layers, ranges, zoom, study }).then(bind);
   $("unzoom").hidden = !zoom;
   showColours(third, thirdRange, front);
-  showOutside(countOutside(cloud, axes, rangesOf(axes, matter)));
+  showOutside(countOutside(cloud, axes, rangesOf(axes, inRange)));
 }
 
 const rangesOf = (axes, points) => ({ x: rangeOf(axes.x, points), y: rangeOf(axes.y, points) });
@@ -100,6 +101,12 @@ function showColours(third, range, front) {
   say($("colour-name"), third.name);
   say($("colour-low"), amount(as, range.low));
   say($("colour-high"), amount(as, range.high) + (third.unit ? ` ${third.unit}` : ""));
+}
+
+function showLayer(layer, is) {
+  state.layers[layer] = is;
+  document.querySelector(`[data-layer="${layer}"]`).setAttribute("aria-pressed", is);
+  draw();
 }
 
 function showOutside(count) {
@@ -127,8 +134,11 @@ let isHypervolumeSeen = false;
 function hypervolume() {
   if (!isHypervolumeSeen || !window.Plotly || !state.status) return;
   const { hypervolume_steps: steps } = state.status, node = $("hv");
+  $("hv-none").hidden = steps.length > 0;
+  node.hidden = steps.length === 0;
+  if (node.hidden) return;
   node.querySelector(".skeleton")?.remove();
-  node.setAttribute("aria-label", steps.length ? `Hypervolume rose from ${number(steps[0][1])} to ${number(steps.at(-1)[1])}` : "No hypervolume yet");
+  node.setAttribute("aria-label", `Hypervolume rose from ${number(steps[0][1])} to ${number(steps.at(-1)[1])}`);
   drawHypervolume(node, steps, ended(state.status), study);
 }
 
@@ -213,9 +223,11 @@ function waiting({ trials, running }) {
   else if (!trials.complete) say($("nothing-words"), training ? `No trial is complete yet; ${training} running.` : "No trial is complete yet. The first point shows up here when one is.");
 }
 
+let isNoneTold = false; // the crosses come on by themselves once, then they are the reader's
 function noneFeasible() {
   const complete = state.trials.filter((trial) => trial.state === "complete"), broken = new Map();
   if (!complete.length) return;
+  if (!isNoneTold) showLayer("infeasible", (isNoneTold = true));
   const missed = (trial) => Object.values(trial.constraints).reduce((sum, value) => sum + Math.max(0, value), 0);
   for (const [key, value] of complete.flatMap((trial) => Object.entries(trial.constraints))) if (value > 0) broken.set(key, (broken.get(key) ?? 0) + 1);
   const [worst, count] = [...broken].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))[0];
@@ -226,6 +238,8 @@ function noneFeasible() {
 function showFront(front) {
   if (JSON.stringify(front) === JSON.stringify(state.front)) return;
   for (const point of state.front.front) state.earlier.set(point.trial, point);
+  const isFirst = !state.front.front.length;
+  if (isFirst) state.ranges = null;
   state.front = front;
   showTable();
   if (front.reference) say($("hv-reference"), `reference ${objectives.map((objective) => withUnit(objective, front.reference[objective.key])).join(", ")}`);
@@ -233,7 +247,8 @@ function showFront(front) {
   const point = state.selected === null ? null : selectedPoint();
   if (point) {
     card(point, objectives);
-    markRow(state.selected);
+    const row = markRow(state.selected);
+    if (row && isFirst) reveal(row);
     showHardware(state.selected);
   }
   draw();
@@ -325,10 +340,10 @@ $("plotbox").addEventListener("keydown", (event) => {
   if (/^[1-9]$/.test(event.key)) view(Number(event.key) - 1);
   if (!(event.key in WAYS)) return;
   event.preventDefault();
-  walk(pairFront(state.front.front, pairs[state.pair]).sort((a, b) => a.values[x.key] - b.values[x.key]), WAYS[event.key]);
+  walk([...state.front.front].sort((a, b) => a.values[x.key] - b.values[x.key] || a.trial - b.trial), WAYS[event.key]);
 });
 $("table").addEventListener("click", (event) => {
-  const sort = event.target.closest("[data-sort]"), row = event.target.closest("tbody tr");
+  const sort = event.target.closest("button[data-sort]"), row = event.target.closest("tbody tr");
   if (sort) sortBy(sort.dataset.sort);
   else if (row) select(Number(row.dataset.trial));
 });
@@ -341,8 +356,10 @@ $("table").tBodies[0].addEventListener("keydown", (event) => {
 $("legend").addEventListener("click", (event) => {
   const button = event.target.closest("button"), layer = button?.dataset.layer;
   if (!button) return;
-  if (layer) button.setAttribute("aria-pressed", (state.layers[layer] = !state.layers[layer]));
-  else Object.assign(state, { everything: !state.everything, ranges: null, zoom: null });
+  showLayer(layer, !state.layers[layer]);
+});
+$("outside").addEventListener("click", () => {
+  Object.assign(state, { everything: !state.everything, ranges: null, zoom: null });
   draw();
 });
 $("unzoom").addEventListener("click", () => {
@@ -373,7 +390,7 @@ new IntersectionObserver((entries, observer) => {
   observer.disconnect();
   isHypervolumeSeen = true;
   hypervolume();
-}, { rootMargin: "160px" }).observe($("hv"));
+}, { rootMargin: "160px" }).observe($("hv-card"));
 
 localTimes();
 setInterval(freshness, 1000);

@@ -54,7 +54,7 @@ export function duration(seconds) {
 }
 
 /** A parameter's heading without the part of its path that every reader knows. */
-export const parameter = (name) => name.replace(/^accelerator\./, "").replace(/^train\./, "").replace(/[_.]/g, " ");
+export const parameter = (name) => name.replace(/^accelerator\./, "").replace(/^train\./, "").replace("neural_cores", "cores").replace(/[_.]/g, " ");
 
 /** Time of day in the reader's zone; the day for what is older. */
 export function clock(at) {

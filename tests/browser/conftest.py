@@ -76,8 +76,13 @@ OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def browser_page(browser: Browser, watch: Watch) -> Iterator[OpenPage]:
-    """Open a page at a URL: `browser_page(url, width=390, theme="dark")`. Its context keeps no state between tests."""
+def browser_page(request: pytest.FixtureRequest, browser: Browser, watch: Watch) -> Iterator[OpenPage]:
+    """Open a page at a URL: `browser_page(url, width=390, theme="dark")`. Its context keeps no state between tests.
+
+    A fixture called `site`, which serves the pages, is set up before: pages close before their server does.
+    """
+    if "site" in request.fixturenames:
+        request.getfixturevalue("site")
     contexts = []
 
     def open_page(url: str, *, width: int = 1280, height: int = 900, theme: str = "light", **more: Any) -> Page:
@@ -104,7 +109,7 @@ def serving(app: Any) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
-        config = uvicorn.Config(app, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -104,7 +104,7 @@ def test_two_servers_on_one_database_create_exactly_the_trials_asked_for(url: st
 
 def test_the_same_order_gives_the_same_parameters(desk: Desk) -> None:
     for name in ("tiny", "again"):
-        started(desk, name=name, budget={"trials": 16})
+        started(desk, name=name, budget={"trials": 13})
         desk.drain(name)
 
     first, second = desk.studies.trials("tiny"), desk.studies.trials("again")
@@ -113,10 +113,10 @@ def test_the_same_order_gives_the_same_parameters(desk: Desk) -> None:
 
 def test_a_warm_and_a_cold_sampler_suggest_the_same(url: str, tmp_path: Path) -> None:
     with opened(url, tmp_path) as warm:
-        started(warm, budget={"trials": 15})
-        started(warm, name="cold", budget={"trials": 15})
+        started(warm, budget={"trials": 12})
+        started(warm, name="cold", budget={"trials": 12})
         warm.drain()
-    for _ in range(15):
+    for _ in range(12):
         with opened(url, tmp_path) as cold:  # a server restarted before every trial
             cold.serve(cold.lease("cold"))
 
@@ -433,8 +433,8 @@ def test_a_failure_is_stored_with_everything_needed_to_find_it(desk: Desk, where
     words = {"error": "TrainingError", "message": "loss is not finite", "traceback": "Traceback ..."}
     words[where] += " \x00\ud800 odd"  # no text for a database
 
-    desk.reports.fail(lease.trial_id, wire.Failed.model_construct(fence=1, **words))
-    desk.reports.fail(lease.trial_id, wire.Failed.model_construct(fence=1, **words))  # the reply was lost
+    desk.reports.fail(lease.trial_id, wire.Failed(fence=1, **words))
+    desk.reports.fail(lease.trial_id, wire.Failed(fence=1, **words))  # the reply was lost
 
     trial = optuna.load_study(study_name="tiny", storage=desk.url).trials[0]
     assert trial.state is TrialState.FAIL
@@ -504,7 +504,8 @@ def test_the_budget_of_hours_ends_a_study(desk: Desk) -> None:
 def test_a_budget_of_more_hours_than_a_clock_counts_is_no_limit(desk: Desk) -> None:
     started(desk, budget={"hours": 1e300})
 
-    assert desk.lease().number == 0
+    desk.lease()
+    assert desk.lease().number == 1
 
 
 def test_a_study_is_complete_only_after_the_tests_of_its_front(desk: Desk) -> None:
@@ -685,6 +686,8 @@ def test_a_worker_for_any_study_passes_over_the_one_that_refuses_its_versions(de
     started(desk)
     started(desk, name="other", versions="any")
 
+    with pytest.raises(Conflict, match="'tiny' wants the versions"):
+        desk.ask("tiny", torch="1.0")
     offer = desk.ask(None, torch="1.0")
 
     assert isinstance(offer, wire.Lease)

@@ -90,7 +90,11 @@ def weights_of(lease: wire.Lease) -> bytes:
 def made_up(number: int) -> dict[str, float]:
     """Made-up scores: accuracy and cost rise together, so that many trials stand on the front; each fifth is dead."""
     accuracy = 0.1 if number % 5 == 4 else 0.5 + 0.4 * ((number * 7) % 11) / 11
-    return {"accuracy": accuracy, "latency_ms": 0.2 + accuracy**2 - 0.01 * (number % 3), "fps_per_watt": 900.0 - 10 * number}
+    return {
+        "accuracy": accuracy,
+        "latency_ms": 0.2 + accuracy**2 - 0.01 * (number % 3),
+        "fps_per_watt": 900.0 - 10 * number,
+    }
 
 
 def completion(lease: wire.Lease, digest: str, **values: Any) -> wire.Complete:

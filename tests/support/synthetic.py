@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.pareto import reference_point
 from service.errors import Conflict, NotFound
-from service.fronts import build_front, hypervolume_steps, is_feasible
+from service.fronts import baseline_of, build_front, feasible_front, hypervolume_steps, is_feasible
 from service.studies import _WORDS, Status, _trial_document
 from storage.studies import Event
 
@@ -85,7 +85,12 @@ class SyntheticStudy:
         return TrialState.PRUNED if stops else TrialState.COMPLETE
 
     def _trial(
-        self, number: int, state: TrialState, params: dict[str, Any], values: dict[str, float], constraints: dict[str, float]
+        self,
+        number: int,
+        state: TrialState,
+        params: dict[str, Any],
+        values: dict[str, float],
+        constraints: dict[str, float],
     ) -> FrozenTrial:
         is_complete = state is TrialState.COMPLETE
         trial = FrozenTrial(
@@ -125,7 +130,9 @@ class FakeStudies:
 
     def front(self, name: str) -> Any:
         study = self.row(name)
-        return build_front(name, study.objectives, study.trials, study.results, self._reference(study))
+        on_front = feasible_front(study.trials, study.objectives)
+        first = baseline_of(study.trials)
+        return build_front(name, study.objectives, on_front, first, study.results, self._reference(study))
 
     def status(self, name: str) -> Status:
         study = self.row(name)
@@ -215,7 +222,11 @@ def _hardware(latency_ms: float) -> dict[str, Any]:
     shares = {"conv1": 0.2, "conv2": 0.5, "fc1": 0.22, "fc2": 0.08}
     causes = {"fetch": 0.0, "compress": 0.22, "accumulate": 0.55, "activate": 0.15, "wait": 0.08}
     layers = [
-        {"name": name, "cycles": latency_ms * 1e5 * share, "causes": {key: latency_ms * 1e5 * share * part for key, part in causes.items()}}
+        {
+            "name": name,
+            "cycles": latency_ms * 1e5 * share,
+            "causes": {key: latency_ms * 1e5 * share * part for key, part in causes.items()},
+        }
         for name, share in shares.items()
     ]
     return {"clock_hz": 1e8, "layers": layers}
