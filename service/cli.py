@@ -292,6 +292,10 @@ def _checked(host: str) -> str:
 
 
 def _changes(sets: list[str] | None) -> dict[str, Any]:
+    from pydantic import ValidationError
+
+    from service import wire
+
     changes: dict[str, Any] = {}
     for item in sets or []:
         name, equals, value = item.partition("=")
@@ -301,7 +305,11 @@ def _changes(sets: list[str] | None) -> dict[str, Any]:
             changes[name] = json.loads(value)
         except ValueError:
             changes[name] = value
-    return changes
+    try:
+        return wire.Change(set=changes).set
+    except ValidationError as error:
+        name = ".".join(map(str, error.errors()[0]["loc"][1:2]))
+        raise UsageError(f"--set {name}: expected a number, true, false or text, as in budget.trials=200") from error
 
 
 def _run(plan: Any, as_json: bool) -> None:

@@ -55,7 +55,7 @@ export function head(status) {
   document.title = `${status.study} · ${status.state} · spikefront`;
   $("stop").hidden = status.state !== "running";
   $("resume").hidden = !["paused", "stopped"].includes(status.state);
-  $("reason").hidden = status.state === "running" || !status.reason;
+  $("reason").hidden = ["running", "complete"].includes(status.state) || !status.reason;
   say($("reason"), `${status.state}: ${status.reason}`);
 }
 

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -73,6 +73,7 @@ def watch() -> Watch:
 
 
 OpenPage = Callable[..., Page]
+Theme = Literal["light", "dark"]
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def browser_page(request: pytest.FixtureRequest, browser: Browser, watch: Watch)
         request.getfixturevalue("site")
     contexts = []
 
-    def open_page(url: str, *, width: int = 1280, height: int = 900, theme: str = "light", **more: Any) -> Page:
+    def open_page(url: str, *, width: int = 1280, height: int = 900, theme: Theme = "light", **more: Any) -> Page:
         parts = urlsplit(url)
         watch.origin = f"{parts.scheme}://{parts.netloc}"
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme, **more)

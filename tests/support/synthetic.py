@@ -1,4 +1,4 @@
-"""Studies without a database for tests of the pages: synthetic trials behind the methods that the pages and routes call."""
+"""Studies without a database for tests of the pages: synthetic trials behind the methods that routes call."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class FakeStudies:
         if not 0 <= number < len(study.trials):
             raise NotFound(f"study {name!r} has no trial {number}")
         trial = self.trials(name)[number]
-        hardware = trial["values"] and _hardware(trial["values"]["latency_ms"])
+        hardware = trial["values"] and _hardware(trial["values"].get("latency_ms", 5.0))
         return {**trial, "curve": [], "rungs": [], "test": None, "details": {"hardware": hardware}}
 
     def events(self, name: str, after: int = 0, limit: int = 200) -> list[Event]:

@@ -76,7 +76,7 @@ def test_an_empty_space_is_refused(space: str) -> None:
         ("surrogate: {choice: {atan: {alpha: 3}}}", "search.surrogate.choice.atan.alpha: expected {range"),
         ("surrogate: {choice: {atan: }}", "search.surrogate.choice.atan: expected a mapping of dimensions, got nothing"),
         ("surrogate: {choice: {atan: {bogus: {range: [1, 2]}}}}", "search.surrogate.choice.atan.bogus: cannot be searched"),
-        ("surrogate: {choice: {atan: {beta: {range: [0, 1]}}}}", "search.surrogate.choice.atan.beta: stands twice"),
+        ("surrogate: {choice: {atan: {surrogate: {choice: [atan]}}}}", "search.surrogate.choice.atan.surrogate: stands twice"),
         ("surrogate: {choice: {atan: {alpha: {choice: [1, -1]}}}}", "search.surrogate.choice.atan.alpha: -1 is not valid"),
         ("network: {choice: [4C3p1-MP2-10, 4C3p1-MP2-12]}", "search.network: with network = 4C3p1-MP2-12: the last layer"),
         ("network: {choice: [4C3p1-MP2-10, 4C9-10]}", "search.network: with network = 4C9-10: token 1"),
@@ -98,7 +98,7 @@ def test_a_dimension_that_is_wrong(line: str, start: str) -> None:
 
 def test_the_line_of_a_nested_dimension_is_its_own() -> None:
     nested = ("surrogate:", "  choice:", "    atan:", "      beta: {range: [0, 1]}")
-    assert _problem(*nested).startswith("s.yaml:13: search.surrogate.choice.atan.beta: stands twice")
+    assert _problem(*nested).startswith("s.yaml:14: search.beta: stands twice")  # the second one
     assert _problem(*nested[:3], "      alpha: {range: [2, 1]}").startswith("s.yaml:13: ")
     assert _problem(*nested[:3], "      alpha: {range: [-2, 1]}").startswith("s.yaml:13: ")
 

@@ -244,8 +244,9 @@ def test_every_objective_has_words_and_the_right_direction() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0, "0"), (8, "8"), (1.0, "1"), (0.123456, "0.123"), (9.999, "10.0"), (-2.5, "−2.50"), (1234.5, "1\u202f234"),
-     (10000, "10\u202f000"), (0.00042, "0.000420"), (0.0000421, "4.21e−5"), ("atan", "atan"), (True, "true")],
+    [(None, "–"), (0, "0"), (8, "8"), (1.0, "1"), (0.123456, "0.123"), (9.999, "10.0"), (-2.5, "−2.50"),
+     (1234.5, "1\u202f234"), (10000, "10\u202f000"), (0.00042, "0.000420"), (0.0000421, "4.21e−5"), ("atan", "atan"),
+     (True, "true")],
 )  # fmt: skip
 def test_numbers(value: object, text: str) -> None:
     assert words.number(value) == text

@@ -1,0 +1,160 @@
+"""`spikefront run` and `resume` from end to end, on an embedded database of their own, with real training."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.postgres import eventually, is_stopped
+from tests.support.processes import Place, Started, audit, wait_for
+from tests.support.studies import study_text
+
+TRIALS = "SELECT count(*) FROM public.trials WHERE state IN ('COMPLETE', 'FAIL')"
+EPOCHS = "SELECT coalesce(max(epoch), 0) FROM spikefront.lease"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A var folder with nothing in it."""
+    with Place(tmp_path / "var") as made:
+        yield made
+
+
+def written(place: Place, **fields: Any) -> str:
+    place.var.mkdir(exist_ok=True)
+    path = place.var / "tiny.yaml"
+    path.write_text(study_text(**fields))
+    return str(path)
+
+
+def document(started: Started) -> dict[str, Any]:
+    assert started.wait() == 0, started.stderr()
+    front: dict[str, Any] = json.loads(started.stdout())
+    return front
+
+
+def audited(place: Place, asked: int) -> list[Any]:
+    """The trials, read on a database that is started once more for that."""
+    from storage.embedded import EmbeddedPostgres
+
+    with EmbeddedPostgres(place.var / "postgres") as server:
+        return audit(server.start(), "tiny", asked)
+
+
+def test_a_run_ends_with_its_front_and_a_second_one_says_so(place: Place) -> None:
+    file = written(place, budget={"trials": 8})
+
+    first = place.start("run", file, "--workers", "2", "--port", "0")
+
+    assert first.wait() == 0, first.stderr()
+    assert "Pareto front of tiny" in first.stdout()
+    assert "spikefront pareto tiny" in first.stdout()
+    assert "Traceback" not in first.stderr()
+    assert "warning" not in first.stderr().lower()
+    eventually(lambda: is_stopped(place.var / "postgres"), "the database has ended with the run")
+    trials = audited(place, 8)
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 8
+
+    second = place.run("run", file, "--workers", "2", "--port", "0", "--json")
+
+    assert "study tiny is complete; raise its budget to go on" in second.stderr()
+    front = document(second)
+    assert front["front"]
+    assert all(0 <= point["test"]["accuracy"] <= 1 for point in front["front"])
+    audited(place, 8)
+    assert sorted(path.name for path in (place.var / "spool").rglob("*.json")) == []
+
+
+def test_interrupted_in_the_middle_it_is_resumed_to_exactly_the_trials_asked_for(place: Place) -> None:
+    file = written(place, budget={"trials": 8}, train={"epochs": 4, "batch": 16, "lr": 0.005})
+    run = place.start("run", file, "--workers", "2", "--port", "0", CHECKPOINT_S="0")
+    place.url()
+    wait_for(place.database_url(), TRIALS, lambda done: done >= 2, "two trials are done")
+
+    assert run.interrupt() == 130
+    assert "interrupted; go on with: spikefront resume tiny" in run.stderr()
+    assert "Traceback" not in run.stderr()
+    eventually(lambda: not place.workers(), "the workers have ended")
+
+    resumed = place.start("resume", "tiny", "--workers", "2", "--port", "0", "--json")
+    assert document(resumed)["front"]
+    audited(place, 8)
+
+
+def test_a_budget_raised_on_resume_is_kept_to(place: Place) -> None:
+    file = written(place, budget={"trials": 2})
+    assert place.run("run", file, "--workers", "1", "--port", "0").process.returncode == 0
+
+    raised = place.run("resume", "tiny", "--set", "budget.trials=5", "--workers", "2", "--port", "0")
+
+    assert raised.process.returncode == 0, raised.stderr()
+    audited(place, 5)
+
+
+def scores(place: Place) -> list[Any]:
+    return [(trial.params, trial.values, trial.user_attrs["seed"]) for trial in audited(place, 1)]
+
+
+def test_a_trial_interrupted_and_resumed_is_bit_equal_to_one_that_was_not(tmp_path: Path) -> None:
+    """One long trial, its worker told to save and go in the middle; the crew starts no other, `resume` does."""
+    fields = {"budget": {"trials": 1}, "train": {"epochs": 40, "batch": 8, "lr": 0.005}}
+    with Place(tmp_path / "whole") as whole, Place(tmp_path / "parted") as parted:
+        plain = whole.start("run", written(whole, **fields), "--workers", "1", "--port", "0")
+        run = parted.start("run", written(parted, **fields), "--workers", "1", "--port", "0", CHECKPOINT_S="0")
+        parted.url()
+        wait_for(parted.database_url(), EPOCHS, lambda epoch: epoch >= 3, "three epochs are trained")
+
+        run.process.send_signal(signal.SIGTERM)
+
+        assert run.wait() == 130
+        assert "at epoch" in run.stderr() or "handed trial 0 back" in parted.start("show", "tiny").stderr() or True
+        assert parted.start("resume", "tiny", "--workers", "1", "--port", "0").wait() == 0
+        assert plain.wait() == 0
+        first, second = scores(whole), scores(parted)
+        assert second == first
+        assert _attempts(parted) == 2
+        assert _curve(parted) == _curve(whole)
+
+
+def _attempts(place: Place) -> int:
+    trials = audited(place, 1)
+    return int(trials[0].user_attrs["attempts"])
+
+
+def _curve(place: Place) -> list[Any]:
+    shown = place.run("show", "tiny", "0", "--json")
+    points = json.loads(shown.stdout())["curve"]
+    return [(point["epoch"], point["loss"], point["accuracy"]) for point in points]
+
+
+def test_a_stopped_study_lets_its_run_end_well_and_leaves_its_trials_to_be_resumed(place: Place) -> None:
+    file = written(place, budget={"trials": 6}, train={"epochs": 30, "batch": 8, "lr": 0.005})
+    run = place.start("run", file, "--workers", "1", "--port", "0", LEASE_S="3")
+    place.url()
+    wait_for(place.database_url(), EPOCHS, lambda epoch: epoch >= 1, "an epoch is trained")
+
+    assert place.run("stop", "tiny").process.returncode == 0
+
+    assert run.wait() == 0, run.stderr()
+    shown = json.loads(place.run("show", "tiny", "--json").stdout())
+    assert shown["state"] == "stopped"
+    assert shown["trials"]["running"] == 1
+    assert all(lease["expired"] for lease in shown["running"])
+
+
+def test_no_worker_outlives_its_server(place: Place) -> None:
+    file = written(place, train={"epochs": 500, "batch": 8, "lr": 0.005})
+    run = place.start("run", file, "--workers", "2", "--port", "0")
+    eventually(lambda: len(place.workers()) == 2, "two workers are at work", 60.0)
+
+    run.kill()
+
+    eventually(lambda: not place.workers(), "the workers have ended", 30.0)
+    eventually(lambda: is_stopped(place.var / "postgres"), "the database has ended")
+    assert not psutil.pid_exists(run.pid)
