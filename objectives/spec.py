@@ -413,7 +413,11 @@ def _problem(item: Any) -> str:
     if kind == "extra_forbidden":
         return "unknown key; remove it or mend its spelling"
     if kind == "missing":
-        return "is missing; add it" if isinstance(item["loc"][-1], str) else "expected two values, the lower and the upper end"
+        return (
+            "is missing; add it"
+            if isinstance(item["loc"][-1], str)
+            else "expected two values, the lower and the upper end"
+        )
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":

@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 
 from objectives.errors import ObjectivesError
 from service.auth import Auth
-from service.body import BoundedBody
 from service.dashboard import Dashboard
 from service.errors import ServiceError
 from service.gate import Gate, problem
@@ -54,7 +53,7 @@ def create_app(record: Record, auth: Auth, settings: Settings, instance: str, *,
     _add_errors(app)
     _add_end_of_api(app)
     app.mount("/", Dashboard(record.optuna))
-    return Gate(BoundedBody(app), auth, loopback_only=loopback_only)
+    return Gate(app, auth, loopback_only=loopback_only)
 
 
 def _add_health(app: FastAPI, record: Record, instance: str) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from service.errors import NotAllowed
+from service.errors import NotAllowed, UsageError
 from service.settings import Settings
 
 Role = Literal["viewer", "worker", "admin"]
@@ -79,9 +79,14 @@ class Auth:
 
 def needed_role(method: str, path: str) -> Role:
     """The least role for a request: look, lease, or everything."""
-    if path.startswith("/v1/leases"):
+    if is_under(path, "/v1/leases"):
         return "worker"
     return "viewer" if method in ("GET", "HEAD") else "admin"
+
+
+def is_under(path: str, root: str) -> bool:
+    """Whether a path is `root` or lies below it; `/uix` does not lie under `/ui`."""
+    return path == root or path.startswith(f"{root}/")
 
 
 def check_role(role: Role | None, needed: Role) -> None:
@@ -100,11 +105,19 @@ def check_role(role: Role | None, needed: Role) -> None:
 
 def is_own_origin(origin: str, host: str) -> bool:
     """Whether an Origin header names the host that was asked."""
-    return urlsplit(origin).netloc == host
+    try:
+        origin_host = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return origin_host != "" and origin_host == host
 
 
 def load_auth(settings: Settings) -> Auth:
-    """The tokens from the environment; the admin's is made and kept in `var/token` where there is none."""
+    """The tokens from the environment; the admin's is made and kept in `var/token` where there is none.
+
+    Raises:
+        UsageError: The file is empty: it would let everybody in.
+    """
     admin = settings.token.get_secret_value() if settings.token else _kept_token(settings.var / "token")
     tokens: dict[Role, str] = {"admin": admin, "worker": secrets.token_urlsafe(32)}
     if settings.worker_token:
@@ -119,7 +132,9 @@ def _kept_token(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return path.read_text().strip()
+        if kept := path.read_text().strip():
+            return kept
+        raise UsageError(f"{path}: is empty; remove it, and a new token is made") from None
     token = secrets.token_urlsafe(32)
     with os.fdopen(descriptor, "w") as file:
         file.write(token + "\n")

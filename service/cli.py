@@ -19,6 +19,7 @@ from hwmodel.errors import HwmodelError
 from objectives.errors import ObjectivesError
 from service import log
 from service.errors import RunFailed, ServiceError, Unavailable, UsageError
+from service.program import program
 from service.settings import Settings, load_settings
 from storage.errors import StorageError
 
@@ -49,7 +50,7 @@ PIPE_WIDTH = 160  # columns where no terminal says how wide it is
 
 def _console(stream: TextIO) -> Console:
     is_known = stream.isatty() or "COLUMNS" in os.environ
-    return Console(file=stream, highlight=False, width=None if is_known else PIPE_WIDTH)
+    return Console(file=stream, highlight=False, markup=False, emoji=False, width=None if is_known else PIPE_WIDTH)
 
 
 out = _console(sys.stdout)
@@ -99,7 +100,7 @@ def stop(study: StudyName) -> None:
     """Stop a study, wherever it runs: its trials are saved and handed back."""
     with _studies() as studies:
         studies.stop(study)
-    out.print(f"study {study} is stopped; go on with: spikefront resume {study}")
+    out.print(f"study {study} is stopped; go on with: {program()} resume {study}")
 
 
 @app.command()
@@ -176,7 +177,7 @@ def list_studies(as_json: Json = False) -> None:
     elif documents:
         out.print(studies_table(documents))
     else:
-        out.print("no study yet; start one: spikefront run studies/digits.yaml")
+        out.print(f"no study yet; start one: {program()} run studies/digits.yaml")
 
 
 @app.command()
@@ -286,7 +287,7 @@ def _database_url(settings: Settings) -> str | None:
 
 
 def _checked(host: str) -> str:
-    if host not in ("127.0.0.1", "localhost", "::1") and _settings().token is None:
+    if host not in ("127.0.0.1", "localhost", "::1") and not _settings().token:
         raise UsageError(f"--host {host} is not loopback: set SPIKEFRONT_TOKEN to a secret of yours first")
     return host
 
@@ -318,8 +319,9 @@ def _run(plan: Any, as_json: bool) -> None:
     document = run_plan(plan, _settings(), progress)
     _print_front(document, as_json)
     if not as_json:
-        out.print(f"front again: spikefront pareto {plan.study} · in the browser: spikefront serve · "
-                  "read on: README.md, docs/architecture.md", soft_wrap=True)  # fmt: skip
+        out.print(f"the front again:  {program()} pareto {plan.study}\n"
+                  f"in the browser:   {program()} serve\n"
+                  "read on:          README.md, docs/architecture.md", soft_wrap=True)  # fmt: skip
 
 
 def _work(url: str, token: str, study: str | None, name: str | None, parent: int | None, settings: Settings) -> None:
@@ -330,6 +332,7 @@ def _work(url: str, token: str, study: str | None, name: str | None, parent: int
     place = Place(place_name, settings.data_folder, settings.var / "spool" / place_name, parent)
     client = Client(url, token)
     working = Worker(client, place, study)
+    client.in_hurry = working.is_stopping
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: working.stop())
     try:

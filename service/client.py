@@ -7,16 +7,20 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+from pydantic import ValidationError
 
 from service import wire
 from service.errors import Conflict, LeaseLost, NotAllowed, NotFound, ServiceError, TooLarge, Unavailable, UsageError
 
 log = logging.getLogger(__name__)
 
+_Answer = TypeVar("_Answer", bound=wire.Message)
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 3.0
+HURRY_S = 5.0
 _ERRORS: dict[int, type[ServiceError]] = {
     400: UsageError,
     401: NotAllowed,
@@ -32,6 +36,9 @@ class Client:
     Network trouble and answers 5xx are repeated with jittered back-off until `patience_s` is over; every call of
     the protocol is safe to repeat.
 
+    Attributes:
+        in_hurry: Asked before each repetition; once it says so, a call is given up after `HURRY_S` at most.
+
     Args:
         url: Of the server, such as http://127.0.0.1:8600.
         token: Bearer token.
@@ -46,6 +53,7 @@ class Client:
             transport=transport,
         )
         self._patience_s = patience_s
+        self.in_hurry: Callable[[], bool] = lambda: False
 
     def close(self) -> None:
         """Close the connections."""
@@ -54,17 +62,17 @@ class Client:
     def lease(self, request: wire.LeaseRequest) -> wire.Lease | wire.Idle:
         """Ask for something to do."""
         answer = self._call("POST", "/v1/leases", content=request.model_dump_json())
-        return wire.Offer.model_validate_json(answer.content).work
+        return _read(wire.Offer, answer).work
 
     def renew(self, trial_id: int, message: wire.Renewal, *, patience_s: float | None = None) -> wire.Renewed:
         """Prolong a lease."""
         answer = self._call("POST", f"/v1/leases/{trial_id}/renew", patience_s, content=message.model_dump_json())
-        return wire.Renewed.model_validate_json(answer.content)
+        return _read(wire.Renewed, answer)
 
     def rung(self, trial_id: int, message: wire.Rung) -> wire.Decision:
         """Report a rung."""
         answer = self._call("POST", f"/v1/leases/{trial_id}/rungs", content=message.model_dump_json())
-        return wire.Decision.model_validate_json(answer.content)
+        return _read(wire.Decision, answer)
 
     def checkpoint(self, lease: wire.Lease, epoch: int, data: bytes, *, patience_s: float | None = None) -> None:
         """Store a checkpoint."""
@@ -111,17 +119,17 @@ class Client:
                 return response
             raise _error(response)
 
-        return _patiently(once, patience)
+        return _patiently(once, lambda: min(patience, HURRY_S) if self.in_hurry() else patience)
 
 
-def _patiently(call: Callable[[], httpx.Response], patience_s: float) -> httpx.Response:
-    deadline, wait_s = time.monotonic() + patience_s, FIRST_WAIT_S
+def _patiently(call: Callable[[], httpx.Response], patience_s: Callable[[], float]) -> httpx.Response:
+    started, wait_s = time.monotonic(), FIRST_WAIT_S
     while True:
         try:
             return call()
         except (httpx.TransportError, Unavailable) as error:
             pause = wait_s * random.uniform(0.5, 1.5)
-            if time.monotonic() + pause > deadline:
+            if time.monotonic() + pause > started + patience_s():
                 reason = str(error) or type(error).__name__
                 raise Unavailable(
                     f"the study server does not answer: {reason}; is it running at that address?"
@@ -129,6 +137,13 @@ def _patiently(call: Callable[[], httpx.Response], patience_s: float) -> httpx.R
             log.debug("call repeated in %.1f s: %s", pause, error, extra={"action": "retry"})
             time.sleep(pause)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def _read(kind: type[_Answer], answer: httpx.Response) -> _Answer:
+    try:
+        return kind.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise Unavailable(f"{answer.url} gave what is not the answer of a study server; check the address") from error
 
 
 def _error(response: httpx.Response) -> ServiceError:

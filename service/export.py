@@ -13,7 +13,7 @@ from service.fronts import Front
 from service.studies import Studies
 from storage.artifacts import Artifacts
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def front_text(front: Front, form: str) -> str:
@@ -81,8 +81,10 @@ def _csv(heads: list[str], rows: list[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula is put behind an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    """Text that a spreadsheet would run as a formula is put behind an apostrophe; no cell has a carriage return."""
+    if not isinstance(value, str):
+        return value
+    return ("'" if value.startswith(FORMULA_STARTS) else "") + value.replace("\r", " ")
 
 
 def _markdown(heads: list[str], rows: list[dict[str, Any]]) -> str:
@@ -91,7 +93,7 @@ def _markdown(heads: list[str], rows: list[dict[str, Any]]) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split()).replace("|", "\\|")
 
 
 def _json(value: Any) -> bytes:

@@ -10,9 +10,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from service.auth import COOKIE, Auth, check_role, is_own_origin, needed_role
+from service.auth import COOKIE, Auth, check_role, is_own_origin, is_under, needed_role
 from service.dashboard import is_read_only
-from service.errors import NotAllowed, ServiceError
+from service.errors import NotAllowed, ServiceError, TooLarge
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -43,6 +43,8 @@ class Gate:
             return
         try:
             self._check(scope)
+            if not _is_blob(scope):
+                receive = await _bounded(receive)
         except ServiceError as error:
             await self._refuse(error, scope)(scope, receive, send)
             return
@@ -67,15 +69,14 @@ class Gate:
         origin = headers.get("origin")
         if method not in ("GET", "HEAD") and origin is not None and not is_own_origin(origin, host):
             raise _status(NotAllowed(f"requests from {origin!r} are refused"), 403)
+        length = headers.get("content-length", "0")
+        if not _is_blob(scope) and not (length.isascii() and length.isdigit() and int(length[:20]) <= MAX_JSON_BYTES):
+            raise _too_large()
         if path in PUBLIC:
             return
-        length = headers.get("content-length", "0")
-        is_blob = method == "PUT" and path.startswith("/v1/leases/")
-        if not is_blob and (not length.isdigit() or int(length) > MAX_JSON_BYTES):
-            raise _status(ServiceError(f"the body is larger than {MAX_JSON_BYTES} bytes"), 413)
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
         check_role(self._auth.role(headers.get("authorization"), cookie), needed_role(method, path))
-        if not path.startswith(OURS) and not is_read_only(method, path):
+        if not any(is_under(path, root) for root in OURS) and not is_read_only(method, path):
             raise _status(
                 NotAllowed("the dashboard only looks; start, stop and resume from /ui or the command line"), 403
             )
@@ -83,7 +84,7 @@ class Gate:
     def _refuse(self, error: ServiceError, scope: Scope) -> Response:
         wants_page = "text/html" in Headers(scope=scope).get("accept", "")
         if error.status == 401 and wants_page and scope["method"] == "GET":
-            target = scope["path"] + (f"?{scope['query_string'].decode()}" if scope["query_string"] else "")
+            target = scope["path"] + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
             return RedirectResponse(f"/login?next={quote(target, safe='')}", status_code=303)
         return problem(error.status, str(error))
 
@@ -97,6 +98,38 @@ def problem(status: int, detail: str) -> JSONResponse:
     if status == 503:
         headers["Retry-After"] = "1"
     return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
+
+
+async def _bounded(receive: Receive) -> Receive:
+    """Read the body whole, so that its bound holds with or without Content-Length, and give it to the application.
+
+    Raises:
+        TooLarge: It is larger than `MAX_JSON_BYTES`; the rest is not read.
+    """
+    messages, size, more = [], 0, True
+    while more:
+        messages.append(message := await receive())
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+        if size > MAX_JSON_BYTES:
+            raise _too_large()
+    waiting = iter(messages)
+
+    async def replay() -> Any:
+        message = next(waiting, None)
+        return await receive() if message is None else message
+
+    return replay
+
+
+def _is_blob(scope: Scope) -> bool:
+    """Whether the body is a checkpoint or weights, which their routes bound themselves."""
+    path: str = scope["path"]
+    return bool(scope["method"] == "PUT" and path.startswith("/v1/leases/"))
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"the body is larger than {MAX_JSON_BYTES} bytes")
 
 
 def _status(error: ServiceError, status: int) -> ServiceError:

@@ -15,6 +15,7 @@ from rich.live import Live
 from service.client import Client
 from service.crew import Crew
 from service.errors import RunFailed
+from service.program import program
 from service.record import open_record
 from service.server import Running, bind, find_server, serving
 from service.settings import Settings
@@ -75,7 +76,7 @@ def run(plan: Plan, settings: Settings, console: Console) -> dict[str, Any]:
             _begin(client, plan)
             return _watched(plan, settings, running, token, console)
         except KeyboardInterrupt:
-            console.print(f"interrupted; go on with: spikefront resume {plan.study}")
+            console.print(f"interrupted; go on with: {program()} resume {plan.study}")
             raise
         finally:
             client.close()
@@ -91,7 +92,7 @@ def _watched(plan: Plan, settings: Settings, running: Running, token: str, conso
     view = _View(running.url, token, plan.study)
     if view.status()["state"] == "complete":
         console.print(f"study {plan.study} is complete; raise its budget to go on: "
-                      f"spikefront resume {plan.study} --set budget.trials=N")  # fmt: skip
+                      f"{program()} resume {plan.study} --set budget.trials=N")  # fmt: skip
         return view.front()
     worker_token = running.auth.worker_token if running.auth else token
     crew = Crew(running.url, worker_token, plan.study, plan.workers, settings.var)

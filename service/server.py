@@ -113,7 +113,7 @@ def find_server(settings: Settings) -> Running | None:
         url = str(note["url"])
         answer = httpx.get(f"{url}/healthz", timeout=5.0)
         is_the_one = answer.is_success and answer.json()["instance"] == note["instance"]
-    except (OSError, ValueError, KeyError, httpx.HTTPError):
+    except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
         return None
     return Running(url, None) if is_the_one else None
 

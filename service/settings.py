@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     viewer_token: SecretStr | None = Field(default=None, description="Token that may only look.")
     server: str | None = Field(default=None, description="URL of the study server, for workers.")
     lease_s: float = Field(
-        default=30.0, gt=0.2, description="Lease time in seconds; a worker renews three times in it."
+        default=30.0, gt=0.2, le=86_400, description="Lease time in seconds; a worker renews three times in it."
     )
     checkpoint_s: float = Field(
         default=10.0, ge=0, description="Least time between two checkpoints of a trial, in seconds."

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from service import wire
 from service.client import Client
-from service.errors import LeaseLost, NotFound, UsageError
+from service.errors import LeaseLost, NotFound, TooLarge, UsageError
 
 log = logging.getLogger(__name__)
+
+REFUSALS = (LeaseLost, NotFound, UsageError, TooLarge)
+"""Answers that will be the same for ever."""
 
 
 class Spool:
@@ -49,7 +52,7 @@ class Spool:
         for path in self._waiting():
             try:
                 self._deliver(client, path)
-            except (LeaseLost, NotFound, UsageError) as error:
+            except REFUSALS as error:
                 log.warning("spooled result dropped: %s", error, extra={"action": "deliver"})
 
     def _waiting(self) -> list[Path]:
@@ -63,7 +66,7 @@ class Spool:
             with contextlib.suppress(LeaseLost):  # finished already, perhaps by this very result: `complete` tells
                 client.weights(lease, path.with_suffix(".safetensors").read_bytes())
             client.send(lease.trial_id, "complete", result)
-        except (LeaseLost, NotFound, UsageError):
+        except REFUSALS:
             self._remove(path)
             raise
         self._remove(path)

@@ -87,8 +87,8 @@ def trial_details(trial: Mapping[str, Any]) -> RenderableType:
         facts.add_row(f"test: {HEADS.get(name, name)}", shown(name, value))
     failure = trial["attributes"].get("failure")
     if failure:
-        facts.add_row("failure", f"{failure['class']}: {failure['message']}")
-        facts.add_row("", failure["traceback"])
+        facts.add_row("failure", Text(f"{failure['class']}: {failure['message']}"))
+        facts.add_row("", Text(failure["traceback"]))  # brackets in it are no markup
     curve = ", ".join(f"{point['accuracy'] * 100:.1f}" for point in trial["curve"])
     facts.add_row("validation accuracy by epoch, %", curve or "–")
     return facts if not trial["details"] else Group(facts, layers_table(trial["details"]["hardware"]))
@@ -179,7 +179,7 @@ def _net_alone(point: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> 
 
 
 def _coloured(name: str, change: float | None) -> Text:
-    is_better = change is not None and (change > 0) == (OBJECTIVES[name] == "maximize")
+    is_better = change is not None and change != 0 and (change > 0) == (OBJECTIVES[name] == "maximize")
     return Text(changed(name, change), style="green" if is_better else "yellow")
 
 

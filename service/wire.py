@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -12,12 +13,27 @@ from objectives.spec import Study
 MAX_BLOB_BYTES = 256 * 1024 * 1024
 """Largest checkpoint or set of weights that the server takes."""
 
+MAX_DEPTH = 32
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 
 
 def _storable(text: object) -> object:
     """Free text without what a database cannot store: NUL and lone surrogates."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if isinstance(text, str) else text
+
+
+def _storable_tree(value: Any, depth: int = 0) -> Any:
+    """Free JSON as a database can store it: finite numbers, storable text, no deeper than `MAX_DEPTH`."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number must be finite")
+    if isinstance(value, dict):
+        return {_storable(key): _storable_tree(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable_tree(item, depth + 1) for item in value]
+    return _storable(value)
 
 
 Text = Annotated[str, BeforeValidator(_storable), Field(max_length=20_000)]
@@ -128,7 +144,7 @@ class Complete(Message):
     hazards: int = Field(ge=0)
     on_baseline_accelerator: Values | None
     weights: Digest
-    details: dict[str, Any]
+    details: Annotated[dict[str, Any], BeforeValidator(_storable_tree)]
 
 
 class Tested(Message):
@@ -165,4 +181,6 @@ class NewStudy(Message):
 class Change(Message):
     """Changes of the fields that do not decide results, by dotted path."""
 
-    set: dict[Annotated[str, Field(max_length=64)], Scalar] = Field(default_factory=dict, max_length=32)
+    set: dict[Annotated[str, Field(max_length=64)], Annotated[Scalar, BeforeValidator(_storable)]] = Field(
+        default_factory=dict, max_length=32
+    )

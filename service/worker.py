@@ -21,7 +21,7 @@ from objectives.spec import DatasetSpec, Study
 from objectives.train import Epoch, Training
 from service import versions, wire
 from service.client import Client
-from service.errors import LeaseLost, NotFound, Unavailable
+from service.errors import LeaseLost, NotAllowed, NotFound, Unavailable
 from service.renewal import Renewal
 from service.spool import Spool
 
@@ -88,7 +88,7 @@ class Worker:
             NotFound: There is no such study.
         """
         has_met = False
-        while not self._is_stopping():
+        while not self.is_stopping():
             try:
                 self._spool.deliver(self._client)
                 request = wire.LeaseRequest(worker=self._place.name, versions=versions.installed(), study=self._study)
@@ -109,7 +109,8 @@ class Worker:
                 self._train(work)
         return "stopped on request"
 
-    def _is_stopping(self) -> bool:
+    def is_stopping(self) -> bool:
+        """Whether to save and end: told to, or the process that started this one is gone."""
         orphaned = self._place.parent is not None and os.getppid() != self._place.parent
         return orphaned or self._stopping.is_set()
 
@@ -125,7 +126,7 @@ class Worker:
                 log.info("trial %d handed back", lease.number, extra=extra)
             except LeaseLost as error:
                 log.warning("trial %d dropped: %s", lease.number, error, extra=extra)
-            except Unavailable as error:
+            except (Unavailable, NotAllowed, NotFound) as error:  # trouble with the server is none of the trial's
                 log.warning("trial %d: %s", lease.number, error, extra=extra)
             except Exception as error:
                 log.exception("trial %d failed", lease.number, extra=extra)
@@ -141,7 +142,7 @@ class Worker:
         rungs = _rungs(lease.spec)
         saved_at = time.monotonic()
         while not training.finished:
-            epoch = training.run_epoch(lambda: self._is_stopping() or renewal.interrupts)
+            epoch = training.run_epoch(lambda: self.is_stopping() or renewal.interrupts)
             if epoch is None:
                 self._hand_over(training, lease, renewal)
                 raise HandedOver
@@ -205,7 +206,7 @@ class Worker:
         )
         try:
             self._client.send(lease.trial_id, "fail", failure)
-        except (LeaseLost, Unavailable) as refused:
+        except (LeaseLost, Unavailable, NotAllowed, NotFound) as refused:
             log.warning("the failure was not taken: %s", refused, extra={"action": "fail", "trial": lease.number})
 
     # --- a point of the front on the test set ------------------------------------------------------------------
@@ -215,7 +216,7 @@ class Worker:
         with Renewal(self._client, lease):
             try:
                 self._client.send(lease.trial_id, "tested", self._tested(lease))
-            except (LeaseLost, Unavailable) as error:
+            except (LeaseLost, Unavailable, NotAllowed, NotFound) as error:
                 log.warning("test of trial %d: %s", lease.number, error, extra=extra)
 
     def _tested(self, lease: wire.Lease) -> wire.Tested:
@@ -225,7 +226,7 @@ class Worker:
             weights = self._client.blob(lease.trial_id, lease.weights)
             baseline = lease.spec.resolve(lease.baseline_params)
             scored = score_test(settings, weights, self._dataset(settings.dataset), lease.seed, baseline)
-        except Unavailable:
+        except (Unavailable, NotAllowed):
             raise
         except Exception as error:
             log.exception("test of trial %d failed", lease.number, extra={"action": "test"})

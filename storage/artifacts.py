@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import secrets
 from pathlib import Path
 
 from storage.errors import ArtifactDiskError, ArtifactError
@@ -38,7 +40,7 @@ class Artifacts:
         if sha256(data) != digest:
             raise ArtifactError("the bytes do not hash to the digest sent with them; send them again")
         target = self.path(trial_id, fence, digest)
-        temporary = target.with_suffix(f".{os.getpid()}.part")
+        temporary = target.with_suffix(f".{secrets.token_hex(8)}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
@@ -48,7 +50,8 @@ class Artifacts:
             temporary.replace(target)
             _sync_folder(target.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder itself may be what is wrong
+                temporary.unlink(missing_ok=True)
             raise ArtifactDiskError(
                 f"{target.parent}: cannot be written: {error.strerror}; free space or mend its rights"
             ) from error

@@ -49,7 +49,7 @@ def migrate(engine: Engine, url: str) -> None:
 
 
 def _create_optuna_tables(url: str) -> None:
-    """Create and stamp Optuna's tables where there are none; their revision is checked by us, with a message of ours."""
+    """Create and stamp Optuna's tables where there are none; their revision is checked by us, in our words."""
     optuna.storages.RDBStorage(url, engine_kwargs=OPTUNA_ENGINE, skip_compatibility_check=True).engine.dispose()
 
 

@@ -6,10 +6,11 @@ import contextlib
 import os
 import random
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from storage.embedded import EmbeddedPostgres
@@ -19,7 +20,8 @@ from tests.support.studies import study_text
 
 ASKED = 8
 EPOCHS = "SELECT coalesce(sum(epoch), 0) FROM spikefront.lease"
-TRAIN = {"epochs": 6, "batch": 16, "lr": 0.005}
+TRAIN_EPOCHS = 6
+TRAIN = {"epochs": TRAIN_EPOCHS, "batch": 16, "lr": 0.005}
 
 
 @pytest.fixture
@@ -39,6 +41,12 @@ def audited(place: Place) -> list[int]:
     return [int(trial.user_attrs["attempts"]) for trial in trials]
 
 
+def free_port() -> str:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return str(taken.getsockname()[1])
+
+
 def kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -48,7 +56,7 @@ def kill(pid: int) -> None:
 def test_a_killed_worker_loses_no_trial(place: Place, seed: int) -> None:
     run = place.start("run", str(place.var / "tiny.yaml"), "--workers", "2", "--port", "0")
     place.url()
-    at_epoch = random.Random(seed).randrange(2, ASKED * TRAIN["epochs"] // 2)
+    at_epoch = random.Random(seed).randrange(2, ASKED * TRAIN_EPOCHS // 2)
     wait_for(place.database_url(), EPOCHS, lambda done: done >= at_epoch, f"{at_epoch} epochs are trained")
 
     victim = random.Random(seed).choice(place.workers())
@@ -59,7 +67,8 @@ def test_a_killed_worker_loses_no_trial(place: Place, seed: int) -> None:
 
 
 def test_with_server_and_database_killed_resume_alone_finishes(place: Place) -> None:
-    run = place.start("run", str(place.var / "tiny.yaml"), "--workers", "2", "--port", "0")
+    port = free_port()  # the same one again: workers of the killed server then meet the new one, with an old token
+    run = place.start("run", str(place.var / "tiny.yaml"), "--workers", "2", "--port", port)
     place.url()
     at_epoch = random.Random(3).randrange(6, 18)
     wait_for(place.database_url(), EPOCHS, lambda done: done >= at_epoch, f"{at_epoch} epochs are trained")
@@ -70,12 +79,14 @@ def test_with_server_and_database_killed_resume_alone_finishes(place: Place) -> 
         kill(pid)
     run.process.wait()
     eventually(lambda: not any(map(psutil.pid_exists, postgres)) or not place.postgres(), "the database is dead")
-    resumed = place.start("resume", "tiny", "--workers", "2", "--port", "0")
+    resumed = place.start("resume", "tiny", "--workers", "2", "--port", port)
 
     assert resumed.wait() == 0, resumed.stderr()
     assert "Pareto front of tiny" in resumed.stdout()
     audited(place)
     eventually(lambda: not place.workers(), "no worker of the killed server is left", 30.0)
+    logs = "".join(path.read_text() for path in (place.var / "logs").iterdir())
+    assert "Traceback" not in logs
 
 
 def test_workers_of_a_killed_server_end_by_themselves(place: Place) -> None:

@@ -58,7 +58,7 @@ SEARCH = {"beta": {"range": [0.05, 0.95]}}
 BAD_FILES = {
     "malformed": (STUDY_YAML.replace("search:", "search: ["), ["lab.yaml:", "not valid YAML"]),
     "not a mapping": ("- a\n- b\n", ["lab.yaml:1: a study file is a mapping"]),
-    "unknown key": (STUDY_YAML + "epochs: 3\n", ["lab.yaml:17: epochs: unknown key"]),
+    "unknown key": (STUDY_YAML + "epochs: 3\n", ["lab.yaml:18: epochs: unknown key"]),
     "empty search": (study_text(search={}), ["search: the search space is empty"]),
     "baseline outside": (study_text(baseline={"beta": 0.99}), ["baseline.beta: 0.99 lies outside", "0.05 to 0.95"]),
     "baseline unknown": (study_text(baseline={"bta": 0.5}), ["baseline.bta: is no dimension"]),
@@ -66,7 +66,7 @@ BAD_FILES = {
     "network of nonsense": (study_text(network="many layers"), ["lab.yaml:", "network: "]),
     "cores do not divide": (
         study_text(search=SEARCH, accelerator={"neural_cores": [3, 5], "device": "xc7z045"}),
-        ["accelerator.neural_cores.0: ", "1, 2, 4"],
+        ["lab.yaml:14: accelerator.neural_cores: neural_cores.0 = 3: ", "use a divisor: 1, 2, 4"],
     ),
     "no time": (study_text(time_steps=0), ["time_steps: expected greater than or equal to 1, got 0"]),
     "unknown dataset": (study_text(dataset={"name": "imagenet"}), ["dataset.name: expected 'digits' or 'mnist'"]),
@@ -139,7 +139,11 @@ def test_a_database_that_is_down_is_one_line_without_its_password(place: Place) 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         down = f"postgresql://me:s3cr3t@127.0.0.1:{taken.getsockname()[1]}/d"
-        for words in (("run", file_with(place, STUDY_YAML), "--port", "0"), ("pareto", "tiny"), ("serve", "--port", "0")):
+        for words in (
+            ("run", file_with(place, STUDY_YAML), "--port", "0"),
+            ("pareto", "tiny"),
+            ("serve", "--port", "0"),
+        ):
             line = assert_complaint(place.run(*words, DATABASE_URL=down), 2, "cannot use database 'd' at 127.0.0.1")
             assert "s3cr3t" not in line
 
@@ -207,7 +211,7 @@ def test_an_odd_study_name_is_one_line(place: Place, name: str) -> None:
         ("budget.trials", "expected FIELD=VALUE, such as budget.trials=200"),
         ("budget.trials=many", "budget.trials: expected"),
         ("budget.trials=0", "budget.trials: expected"),
-        ("budget.trails=9", "budget.trails: unknown key"),
+        ("budget.trails=9", "budget.trails: the study has no such field"),
         ("train.epochs=9", "train.epochs: decides results and cannot change"),
         ("budget.trials=[1]", "--set budget.trials: expected a number, true, false or text"),
         ("budget.hours=NaN", "--set budget.hours: expected a number, true, false or text"),

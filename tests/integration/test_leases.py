@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -330,12 +331,10 @@ def test_a_damaged_checkpoint_is_refused_and_the_older_one_serves(desk: Desk, da
     lease = desk.lease()
     older, newer = desk.checkpoint(lease, 1, b"older state"), desk.checkpoint(lease, 2, b"newer state")
     path = desk.folder / str(lease.trial_id) / f"1-{newer.sha256}.safetensors"
-    {
-        "cut": lambda: path.write_bytes(b"newer"),
-        "flipped": lambda: path.write_bytes(b"neweR state"),
-        "empty": lambda: path.write_bytes(b""),
-        "gone": path.unlink,
-    }[damage]()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": b"newer", "flipped": b"neweR state", "empty": b""}[damage])
 
     with pytest.raises(NotFound):
         desk.reports.blob(lease.trial_id, newer.fence, newer.sha256)
@@ -407,19 +406,17 @@ def test_values_that_are_no_numbers_are_refused(desk: Desk, number: float) -> No
 def test_a_completion_that_lacks_a_value_or_brings_nan_writes_nothing(desk: Desk, change: dict[str, Any]) -> None:
     started(desk)
     lease = desk.lease()
-    message = desk_message(desk, lease).model_copy(update=change)
+    message = completion_of(desk, lease).model_copy(update=change)
     before = snapshot(desk)
 
-    with pytest.raises(UsageError, match="latency_ms, fps_per_watt missing|NaN"):
+    with pytest.raises(UsageError, match=r"latency_ms, fps_per_watt missing|NaN"):
         desk.reports.complete(lease.trial_id, message)
 
     assert snapshot(desk) == before
 
 
-def desk_message(desk: Desk, lease: wire.Lease) -> wire.Complete:
+def completion_of(desk: Desk, lease: wire.Lease) -> wire.Complete:
     """A completion whose weights are stored."""
-    import hashlib
-
     data = weights_of(lease)
     digest = hashlib.sha256(data).hexdigest()
     desk.reports.weights(lease.trial_id, lease.fence, digest, data)
@@ -501,13 +498,6 @@ def test_the_budget_of_hours_ends_a_study(desk: Desk) -> None:
     audit(desk.url, "tiny", 2)
 
 
-def test_a_budget_of_more_hours_than_a_clock_counts_is_no_limit(desk: Desk) -> None:
-    started(desk, budget={"hours": 1e300})
-
-    desk.lease()
-    assert desk.lease().number == 1
-
-
 def test_a_study_is_complete_only_after_the_tests_of_its_front(desk: Desk) -> None:
     started(desk)
     for _ in range(4):
@@ -562,7 +552,7 @@ def test_the_front_is_what_optuna_calls_the_best_trials(desk: Desk) -> None:
 def test_constraints_are_stored_as_optuna_5_reads_them(desk: Desk) -> None:
     started(desk, constraints={"floor": {"accuracy": 0.2}, "fits_device": True})
     desk.complete(desk.lease(), accuracy=0.05)
-    message = desk_message(desk, lease := desk.lease()).model_copy(update={"fits_device": False})
+    message = completion_of(desk, lease := desk.lease()).model_copy(update={"fits_device": False})
     desk.reports.complete(lease.trial_id, message)
 
     first, second = optuna.load_study(study_name="tiny", storage=desk.url).trials[:2]

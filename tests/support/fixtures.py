@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from storage.embedded import EmbeddedPostgres

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import optuna
-import psutil
+import psutil  # type: ignore[import-untyped]
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
@@ -231,7 +231,7 @@ WHERE s.name = :name ORDER BY t.number
 
 
 def audit(url: str, name: str, asked: int) -> list[FrozenTrial]:
-    """Check that a finished study has exactly `asked` trials, each ended once and whole; returns Optuna's view of them."""
+    """Check that a finished study has exactly `asked` trials, each ended once and whole; returns Optuna's view."""
     engine = create_engine(url)
     try:
         with engine.connect() as connection:

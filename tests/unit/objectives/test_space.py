@@ -14,6 +14,9 @@ from tests.support.studies import STUDY_YAML, make_study
 SURROGATE = "surrogate: {choice: {fast_sigmoid: {slope: {log: [1, 32]}}, atan: {alpha: {log: [1, 32]}}}}"
 
 
+THREE_CORES = "accelerator.neural_cores.1 = 3: neural_cores.1 = 3: fc1 has 10 neurons; use a divisor: 1, 2, 5, 10"
+
+
 def _with(*lines: str) -> str:
     """The tiny study with further dimensions from line 10 on."""
     return STUDY_YAML.replace("search:\n", "search:\n" + "".join(f"  {line}\n" for line in lines))
@@ -38,7 +41,8 @@ def test_an_empty_space_is_refused(space: str) -> None:
 @pytest.mark.parametrize(
     ("line", "start"),
     [
-        ("train.foo: {range: [0, 1]}", "search.train.foo: 0.0 is not valid there: train.foo: the study has no such field"),
+        ("train.foo: {range: [0, 1]}",
+         "search.train.foo: 0.0 is not valid there: train.foo: the study has no such field"),
         ("foo: {range: [0, 1]}", "search.foo: cannot be searched; dimensions lie in network, "),
         ("study: {choice: [a]}", "search.study: cannot be searched"),
         ("budget.trials: {int: [1, 2]}", "search.budget.trials: cannot be searched"),
@@ -72,24 +76,34 @@ def test_an_empty_space_is_refused(space: str) -> None:
         ("alpha: {choice: [.nan]}", "search.alpha.choice.0: expected a finite number, text, true or false, got nan"),
         ("alpha: {choice: [[1]]}", "search.alpha.choice.0: expected a finite number, text, true or false, got a list"),
         ("surrogate: {choice: [atan, nope]}", "search.surrogate: 'nope' is not valid there: surrogate: expected"),
-        ("surrogate: {choice: {atan: {alpha: {log: [0, 3]}}}}", "search.surrogate.choice.atan.alpha.log: log: the lower"),
+        ("surrogate: {choice: {atan: {alpha: {log: [0, 3]}}}}",
+         "search.surrogate.choice.atan.alpha.log: log: the lower"),
         ("surrogate: {choice: {atan: {alpha: 3}}}", "search.surrogate.choice.atan.alpha: expected {range"),
-        ("surrogate: {choice: {atan: }}", "search.surrogate.choice.atan: expected a mapping of dimensions, got nothing"),
-        ("surrogate: {choice: {atan: {bogus: {range: [1, 2]}}}}", "search.surrogate.choice.atan.bogus: cannot be searched"),
-        ("surrogate: {choice: {atan: {surrogate: {choice: [atan]}}}}", "search.surrogate.choice.atan.surrogate: stands twice"),
-        ("surrogate: {choice: {atan: {alpha: {choice: [1, -1]}}}}", "search.surrogate.choice.atan.alpha: -1 is not valid"),
-        ("network: {choice: [4C3p1-MP2-10, 4C3p1-MP2-12]}", "search.network: with network = 4C3p1-MP2-12: the last layer"),
+        ("surrogate: {choice: {atan: }}",
+         "search.surrogate.choice.atan: expected a mapping of dimensions, got nothing"),
+        ("surrogate: {choice: {atan: {bogus: {range: [1, 2]}}}}",
+         "search.surrogate.choice.atan.bogus: cannot be searched"),
+        ("surrogate: {choice: {atan: {surrogate: {choice: [atan]}}}}",
+         "search.surrogate.choice.atan.surrogate: stands twice"),
+        ("surrogate: {choice: {atan: {alpha: {choice: [1, -1]}}}}",
+         "search.surrogate.choice.atan.alpha: -1 is not valid"),
+        ("network: {choice: [4C3p1-MP2-10, 4C3p1-MP2-12]}",
+         "search.network: with network = 4C3p1-MP2-12: the last layer"),
         ("network: {choice: [4C3p1-MP2-10, 4C9-10]}", "search.network: with network = 4C9-10: token 1"),
         ("time_steps: {int: [0, 3]}", "search.time_steps: 0 is not valid there: time_steps: expected greater"),
-        ("time_steps: {range: [1, 3]}", "search.time_steps: 1.0 is not valid there: time_steps: expected a valid integer"),
+        ("time_steps: {range: [1, 3]}",
+         "search.time_steps: 1.0 is not valid there: time_steps: expected a valid integer"),
         ("train.lr: {range: [-1, 0.1]}", "search.train.lr: -1.0 is not valid there: train.lr: expected greater"),
-        ("accelerator.device: {choice: [xc7z045, x]}", "search.accelerator.device: with accelerator.device = x: device"),
-        ("accelerator.device: {choice: [xc7z045, xc7z020]}", "search.accelerator.device: with accelerator.device = xc7z020"),
-        ("accelerator.neural_cores.1: {choice: [5, 3]}", "search.accelerator.neural_cores.1: with accelerator.neural_cores.1"
-         " = 3: neural_cores.1 = 3: fc1 has 10 neurons; use a divisor: 1, 2, 5, 10"),
-        ("accelerator.neural_cores.1: {int: [1, 5]}", "search.accelerator.neural_cores.1: with accelerator.neural_cores.1"
-         " = 3: neural_cores.1 = 3: fc1 has 10 neurons; use a divisor: 1, 2, 5, 10"),
-        ("accelerator.neural_cores.1: {int: [1, 1000000000000]}", "search.accelerator.neural_cores.1: with accelerator"),
+        ("accelerator.device: {choice: [xc7z045, x]}",
+         "search.accelerator.device: with accelerator.device = x: device"),
+        ("accelerator.device: {choice: [xc7z045, xc7z020]}",
+         "search.accelerator.device: with accelerator.device = xc7z020"),
+        ("accelerator.neural_cores.1: {choice: [5, 3]}", "search.accelerator.neural_cores.1: with "
+         + THREE_CORES),
+        ("accelerator.neural_cores.1: {int: [1, 5]}", "search.accelerator.neural_cores.1: with "
+         + THREE_CORES),
+        ("accelerator.neural_cores.1: {int: [1, 1000000000000]}",
+         "search.accelerator.neural_cores.1: with accelerator"),
     ],
 )  # fmt: skip
 def test_a_dimension_that_is_wrong(line: str, start: str) -> None:
@@ -147,7 +161,7 @@ def make_text(*lines: str) -> str:
         (Range(range=(0.0, 1.0)), [0.0, 1.0, 0.5, 1], [-0.1, 1.1, True, "0.5", float("nan")]),
         (Range(range=(0.0, 1.0), step=0.25), [0.0, 0.25, 1.0], [0.3, 1.25]),
         (Log(log=(1.0, 8.0)), [1.0, 8, 2.5], [0.9, 8.1, False, "x", float("nan")]),
-        (Integer(int=(2, 8), step=3), [2, 5, 8], [3, 9, -1, 2.0, True]),
+        (Integer(int_=(2, 8), step=3), [2, 5, 8], [3, 9, -1, 2.0, True]),
         (Choice(choice=(1, "a", True)), [1, "a", True], [1.0, "b", False, 2]),
         (Choice(choice=(1.0, 2.0)), [1.0], [1, True]),
     ],
@@ -160,16 +174,17 @@ def test_a_domain_holds_what_lies_inside(domain: Domain, inside: list[Scalar], o
 def test_points_of_the_domains() -> None:
     assert Range(range=(0.0, 1.0), step=0.25).points() == (0.0, 0.25, 0.5, 0.75, 1.0)
     assert Range(range=(0.0, 1.0), step=0.3).points() == pytest.approx((0.0, 0.3, 0.6, 0.9))
-    assert list(Integer(int=(2, 9), step=3).points()) == [2, 5, 8]
+    assert list(Integer(int_=(2, 9), step=3).points()) == [2, 5, 8]
     assert Choice(choice=("a", 1)).points() == ("a", 1)
     assert Range(range=(0.0, 1.0)).points() is None
-    assert Log(log=(1.0, 2.0)).points() is None
+    unbounded: Domain = Log(log=(1.0, 2.0))
+    assert unbounded.points() is None
 
 
 @given(st.integers(-50, 50), st.integers(1, 60), st.integers(1, 9))
 @settings(derandomize=True, deadline=None)
 def test_an_integer_domain_holds_its_points_and_its_corners_are_among_them(low: int, span: int, step: int) -> None:
-    domain = Integer(int=(low, low + span), step=step)
+    domain = Integer(int_=(low, low + span), step=step)
     points = list(domain.points())
     assert [value for value in range(low - 2, low + span + 3) if domain.holds(value)] == points
     assert domain.corners() == (points[0], points[-1])
@@ -197,7 +212,7 @@ def test_grid_size() -> None:
     assert not has_conditions(make_study().search)
     assert grid_size(make_study().search) is None
     assert (
-        grid_size({"a": Integer(int=(1, 3)), "b": Choice(choice=("x", "y")), "c": Range(range=(0.0, 1.0), step=0.5)})
+        grid_size({"a": Integer(int_=(1, 3)), "b": Choice(choice=("x", "y")), "c": Range(range=(0.0, 1.0), step=0.5)})
         == 18
     )
-    assert grid_size({"a": Integer(int=(1, 10**12))}) == 10**12
+    assert grid_size({"a": Integer(int_=(1, 10**12))}) == 10**12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,8 @@ def auth() -> Auth:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Time as the signer sees it: `clock[0]` seconds later."""
     later = [0.0]
-    from itsdangerous import timed
-
-    real = timed.time.time
-    monkeypatch.setattr(timed.time, "time", lambda: real() + later[0])
+    real = time.time
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: real() + later[0])
     return later
 
 
@@ -37,7 +36,9 @@ def test_a_token_proves_its_role(auth: Auth, role: auth_module.Role) -> None:
     assert auth.role(f"bearer  {TOKENS[role]} ", None) == role
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Bearer x", "Basic a-token", "a-token", "Bearer é", "Bearer a-token x"])
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Bearer x", "Basic a-token", "a-token", "Bearer é", "Bearer a-token x"]
+)
 def test_other_headers_prove_nothing(auth: Auth, header: str) -> None:
     assert auth.role(header, None) is None
 
@@ -67,7 +68,7 @@ def test_no_cookie_proves_nothing(auth: Auth) -> None:
 def test_an_altered_cookie_is_refused(auth: Auth) -> None:
     cookie = auth.redeem("v-token")
     assert cookie is not None
-    for place in range(0, len(cookie), 5):
+    for place in range(0, len(cookie) - 1, 5):  # the last character has bits that base64 does not use
         altered = cookie[:place] + ("A" if cookie[place] != "A" else "B") + cookie[place + 1 :]
         assert auth.role(None, altered) is None
     assert auth.role(None, "") is None
@@ -76,7 +77,9 @@ def test_an_altered_cookie_is_refused(auth: Auth) -> None:
 def test_a_cookie_of_another_server_or_of_no_role_is_refused(auth: Auth) -> None:
     assert auth.role(None, Auth({**TOKENS, "admin": "other"}).redeem("v-token")) is None
     signer = URLSafeTimedSerializer("a-token", salt="spikefront-cookie")
-    assert auth.role(None, str(signer.dumps("admin"))) == "admin"  # so the forgeries below are refused for what they say
+    assert (
+        auth.role(None, str(signer.dumps("admin"))) == "admin"
+    )  # so the forgeries below are refused for what they say
     assert auth.role(None, str(signer.dumps("root"))) is None
     assert auth.role(None, str(URLSafeTimedSerializer("a-token", salt="x").dumps("admin"))) is None
 
@@ -94,7 +97,8 @@ def test_a_cookie_expires(auth: Auth, clock: list[float]) -> None:
     [
         ("GET", "/ui", "viewer"), ("HEAD", "/v1/studies", "viewer"), ("GET", "/v1/leasesx", "viewer"),
         ("POST", "/v1/leasesx", "admin"), ("POST", "/v1/leases", "worker"), ("GET", "/v1/leases/1/blobs/1/x", "worker"),
-        ("PUT", "/v1/leases/1/weights/x", "worker"), ("POST", "/v1/studies", "admin"), ("DELETE", "/v1/studies/a", "admin"),
+        ("PUT", "/v1/leases/1/weights/x", "worker"), ("POST", "/v1/studies", "admin"), ("DELETE", "/v1/studies/a",
+         "admin"),
         ("OPTIONS", "/ui", "admin"), ("PUT", "/api/studies/1/note", "admin"),
     ],
 )  # fmt: skip

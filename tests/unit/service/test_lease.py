@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -42,7 +43,12 @@ def test_an_expired_lease_that_nobody_took_may_be_renewed() -> None:
 
 def test_who_was_taken_over_can_do_nothing() -> None:
     taken = take(take(None, "a", START, TTL), "b", _after(31), TTL)
-    for late in (lambda: renew(taken, 1, _after(32), TTL), lambda: release(taken, 1, _after(32)), lambda: end(taken, 1)):
+    calls: tuple[Callable[[], Lease], ...] = (
+        lambda: renew(taken, 1, _after(32), TTL),
+        lambda: release(taken, 1, _after(32)),
+        lambda: end(taken, 1),
+    )
+    for late in calls:
         with pytest.raises(LeaseLost, match="fence 1 is old: b took the trial over with fence 2"):
             late()
 
@@ -61,10 +67,11 @@ def test_released_is_expired_at_once() -> None:
 def test_an_ended_lease_stays_ended() -> None:
     ended = end(take(None, "a", START, TTL), 1)
     assert not ended.expired(_after(1000))
-    for late in (
+    calls: tuple[Callable[[], Lease], ...] = (
         lambda: take(ended, "b", _after(1000), TTL), lambda: renew(ended, 1, START, TTL),
         lambda: release(ended, 1, START), lambda: end(ended, 1),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for late in calls:
         with pytest.raises(LeaseLost, match="the trial is finished"):
             late()
 
