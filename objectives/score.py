@@ -26,7 +26,8 @@ class Score:
     """Score of one network on some images.
 
     Attributes:
-        values: `accuracy` (share), `latency_ms` (mean over images), `fps_per_watt`, `energy_uj` (mean over images).
+        values: `accuracy` (share), `latency_ms` (mean over images), `fps_per_watt` and `energy_uj` (mean
+            over images) where the device's static power is known.
         details: JSON-ready: standard error, firing rates, silent layers, NeuroBench's figures, first layer, the
             hardware report, whether it fits the device, hazards.
         on_baseline_accelerator: `latency_ms` and `fps_per_watt` of the same activity on the baseline's
@@ -77,7 +78,6 @@ def score(
         values={
             "accuracy": trained.accuracy,
             **_hardware(simulation),
-            "energy_uj": float(simulation.energy_j.mean()) * _UJ_PER_J,
         },
         details=_details(study, network, trained, seen, simulation),
         on_baseline_accelerator=_on_baseline(study, baseline, seen),
@@ -123,13 +123,19 @@ def _is_recoded(study: Study) -> bool:
 
 
 def _hardware(simulation: Simulation) -> dict[str, float]:
-    return {"latency_ms": simulation.latency_ms, "fps_per_watt": simulation.fps_per_watt}
+    """Latency; FPS/W and energy where the device's static power is known (unknown is never 0)."""
+    values = {"latency_ms": float(simulation.latency_ms)}
+    if simulation.accelerator.device.static_w is not None:
+        values["fps_per_watt"] = float(simulation.fps_per_watt)
+        values["energy_uj"] = float(simulation.energy_j.mean()) * _UJ_PER_J
+    return values
 
 
 def _on_baseline(study: Study, baseline: Study | None, seen: Activity) -> dict[str, float] | None:
     if baseline is None or baseline.network != study.network:
         return None
-    return _hardware(simulate(_build(study, baseline.accelerator), seen.counts))
+    again = _hardware(simulate(_build(study, baseline.accelerator), seen.counts))
+    return {name: value for name, value in again.items() if name != "energy_uj"}
 
 
 def _details(

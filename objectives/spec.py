@@ -1,18 +1,17 @@
-"""The study file: strict, frozen models of one YAML, checked as a whole before anything runs."""
+"""The study: strict, frozen models of what a study file says."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from objectives import yamlfile
 from objectives.errors import SpecError
 from objectives.space import Choice, Domain, Params, Scalar, walk
+from objectives.validation import problem
 
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
     "accuracy": "maximize",
@@ -210,7 +209,7 @@ class Study(_Model):
             return Study.model_validate_json(json.dumps(data))
         except ValidationError as error:
             first = error.errors()[0]
-            raise SpecError(f"{'.'.join(map(str, first['loc']))}: {_problem(first)}") from error
+            raise SpecError(f"{'.'.join(map(str, first['loc']))}: {problem(first)}") from error
 
     def baseline_params(self) -> Params:
         """Parameters of trial 0: the baseline's, and the study's own values where it is silent.
@@ -236,21 +235,6 @@ class Study(_Model):
         """SHA-256 (hex) of the frozen part in canonical JSON."""
         return hashlib.sha256(json.dumps(self.frozen(), sort_keys=True).encode()).hexdigest()
 
-    def changed(self, changes: Mapping[str, Scalar]) -> Study:
-        """This study with fields outside the frozen part set by dotted path, as `resume --set` does.
-
-        Raises:
-            SpecError: The field is frozen, unknown, or the value is not valid, alone or with the rest of the study.
-        """
-        for name in changes:
-            root = name.partition(".")[0]
-            if root in FROZEN or root == "study":
-                raise SpecError(f"{name}: decides results and cannot change; start a study with another name for that")
-        study = self.resolve(changes)
-        for path, problem in _whole(study):
-            raise SpecError(f"{'.'.join(map(str, path))}: {problem}")
-        return study
-
 
 def differences(old: Study, new: Study) -> list[str]:
     """The frozen fields in which two studies differ, a line each: `path: old -> new`."""
@@ -260,56 +244,6 @@ def differences(old: Study, new: Study) -> list[str]:
         for path in sorted(before.keys() | after.keys())
         if before.get(path) != after.get(path)
     ]
-
-
-def load_study(path: Path) -> Study:
-    """Read and check a study file.
-
-    Raises:
-        SpecError: The file cannot be read, or is not a valid study.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}; give the path of a study file") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: is not UTF-8 text; a study file is YAML") from error
-    return parse_study(text, str(path))
-
-
-def parse_study(text: str, source: str = "study.yaml") -> Study:
-    """Parse and check a study file's text.
-
-    Raises:
-        SpecError: One line for each problem: `source:line: field: what is wrong, what is right`.
-    """
-    document = yamlfile.parse(text, source)
-    if not isinstance(document.value, dict):
-        raise SpecError(
-            f"{source}:1: a study file is a mapping of fields such as `study: my-study`, got {_noun(document.value)}"
-        )
-    try:
-        study = Study.model_validate_json(json.dumps(document.value))
-    except ValidationError as error:
-        raise SpecError("\n".join(dict.fromkeys(_messages(error, document)))) from error
-    for path, problem in _whole(study):
-        raise SpecError(document.message(path, problem))
-    return study
-
-
-def _whole(study: Study) -> Iterator[tuple[yamlfile.Path, str]]:
-    """Problems that only the study as a whole shows, the first one first."""
-    from objectives.feasible import check_dimensions, check_fields, check_grid  # the geometry of the network
-
-    yield from check_fields(study)
-    yield from check_dimensions(study)
-    if study.sampler.name == "grid":
-        yield from check_grid(study)
-    try:
-        study.baseline_params()
-    except SpecError as error:
-        field, _, problem = str(error).partition(": ")
-        yield ("baseline", *field.split(".", 1)[1:]), problem
 
 
 def _baseline_value(baseline: Mapping[str, Scalar], data: Any, name: str, domain: Domain) -> Scalar:
@@ -355,7 +289,7 @@ def _write(data: Any, path: str, value: Scalar) -> None:
                 raise KeyError(last)
             data[last] = value
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise SpecError(f"{path}: the study has no such field; dimensions are dotted paths such as train.lr") from error
+        raise SpecError(f"{path}: no such field; give a dotted path such as train.lr") from error
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -367,73 +301,3 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(item, f"{path}.{index}")
     else:
         yield path, value
-
-
-def _messages(error: ValidationError, document: yamlfile.Document) -> Iterator[str]:
-    for item in error.errors():
-        shapes = [part for part in item["loc"] if isinstance(part, str) and part.startswith(("tuple[", "dict["))]
-        path = _path_in(document, item["loc"])
-        if shapes and item["type"] in ("tuple_type", "dict_type"):
-            value = _at(document.value, path)
-            if isinstance(value, (dict, list)):
-                continue
-            wanted = "a list of options or a mapping of options" if path[-1] == "choice" else "a mapping of dimensions"
-            yield document.message(path, f"expected {wanted}, got {_noun(value)}")
-            continue
-        yield document.message(path, _problem(item))
-
-
-def _path_in(document: yamlfile.Document, loc: tuple[str | int, ...]) -> yamlfile.Path:
-    """The part of a validation error's location that stands in the file (pydantic adds names of its own)."""
-    path: yamlfile.Path = ()
-    for index, part in enumerate(loc):
-        is_last = index == len(loc) - 1
-        if (*path, part) in document.lines or (
-            is_last and isinstance(part, str) and "[" not in part and part not in _TAGS
-        ):
-            path = (*path, part)
-    return path
-
-
-_SCALARS = ("bool", "int", "float", "str")
-_TAGS = ("range", "log", "choice", *_SCALARS)
-
-
-_NO_SCALAR = ("bool_type", "int_type", "float_type", "string_type", "finite_number")
-
-
-def _at(value: Any, path: yamlfile.Path) -> Any:
-    for part in path:
-        value = value[part]
-    return value
-
-
-def _problem(item: Any) -> str:
-    kind, context, given = item["type"], item.get("ctx", {}), item.get("input")
-    if kind == "extra_forbidden":
-        return "unknown key; remove it or mend its spelling"
-    if kind == "missing":
-        return (
-            "is missing; add it"
-            if isinstance(item["loc"][-1], str)
-            else "expected two values, the lower and the upper end"
-        )
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "literal_error":
-        return f"expected {context['expected']}, got {given!r}"
-    if kind == "string_pattern_mismatch":
-        return f"expected 1 to 63 of a-z, 0-9, '.', '_', '-', the first a letter or digit, got {given!r}"
-    if item["loc"] and item["loc"][-1] in _SCALARS and kind in _NO_SCALAR:
-        return f"expected a finite number, text, true or false, got {_noun(given)}"
-    text = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    text = {"an object": "a mapping", "a valid array": "a list"}.get(text, text)
-    return f"expected {text}, got {_noun(given)}" if item["msg"].startswith("Input should be") else text
-
-
-def _noun(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return "nothing" if value is None else repr(value)

@@ -69,7 +69,7 @@ def run(
 
     The same file again goes on with the study, or says that it is complete.
     """
-    from objectives.spec import load_study
+    from objectives.studyfile import load_study
     from service.run import Plan
 
     study = load_study(file)
@@ -150,7 +150,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check a study file and estimate what running it costs; nothing is stored."""
-    from objectives.spec import load_study
+    from objectives.studyfile import load_study
     from service.estimate import describe_study, estimate_cost
 
     study = load_study(file)

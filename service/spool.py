@@ -9,6 +9,8 @@ import os
 import time
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from service import wire
 from service.client import Client
 from service.errors import LeaseLost, NotFound, TooLarge, UsageError
@@ -52,6 +54,9 @@ class Spool:
         for path in self._waiting():
             try:
                 self._deliver(client, path)
+            except (ValidationError, KeyError, OSError, json.JSONDecodeError) as error:
+                path.rename(path.with_suffix(".unreadable"))
+                log.error("spooled result put aside as %s: %s", path.with_suffix(".unreadable"), error)
             except REFUSALS as error:
                 log.warning("spooled result dropped: %s", error, extra={"action": "deliver"})
 
@@ -83,3 +88,8 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

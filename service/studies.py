@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.data import describe
 from objectives.space import Scalar
 from objectives.spec import Study, differences
+from objectives.studyfile import changed
 from service import versions
 from service.errors import Conflict, NotFound, SpecDiffers
 from service.fronts import Front, baseline_of, build_front, feasible_front, hypervolume_steps, is_feasible
@@ -124,18 +125,18 @@ class Studies:
         """
         row = self.row(name)
         study = study_of(row)
-        changed = study.changed(changes or {})
+        new = changed(study, changes or {})
         with self._record.engine.begin() as connection:
             locked = studies.by_name(connection, name, lock=True)
             assert locked is not None
             if changes:
                 words = ", ".join(f"{path} = {value}" for path, value in changes.items())
-                studies.update(connection, row.study_id, spec=changed.model_dump(mode="json", by_alias=True))
+                studies.update(connection, row.study_id, spec=new.model_dump(mode="json", by_alias=True))
                 studies.add_event(connection, row.study_id, "changed", words)
             if locked.state != "running" and (locked.state != "complete" or changes):
                 studies.update(connection, row.study_id, state="running", reason="")
                 studies.add_event(connection, row.study_id, "resumed", f"resumed, was {locked.state}")
-        return changed
+        return new
 
     def stop(self, name: str) -> None:
         """Stop a study: running trials are saved and handed back, new ones are not created; `resume` goes on.

@@ -14,7 +14,8 @@ import pytest
 import typer
 from fastapi.routing import APIRoute
 
-from objectives.spec import Study, load_study
+from objectives.spec import Study
+from objectives.studyfile import load_study
 from service import lease
 from service.cli import app
 from service.routes import leases as lease_routes

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from objectives.spec import parse_study
+from objectives.studyfile import parse_study
 from service import wire
 from service.studies import Studies
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from objectives.spec import parse_study
+from objectives.studyfile import parse_study
 from service import versions, wire
 from service.gate import MAX_JSON_BYTES
 from service.record import open_record

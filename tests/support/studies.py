@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from objectives.spec import Study, parse_study
+from objectives.spec import Study
+from objectives.studyfile import parse_study
 
 STUDY_YAML = """\
 study: tiny

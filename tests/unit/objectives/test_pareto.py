@@ -17,7 +17,7 @@ from objectives.spec import OBJECTIVES
 TWO = ("accuracy", "latency_ms")
 THREE = ("accuracy", "latency_ms", "fps_per_watt")
 FOUR = ("accuracy", "latency_ms", "fps_per_watt", "energy_uj")
-REFERENCE = {"accuracy": 0.5, "latency_ms": 4.0, "fps_per_watt": 10.0, "energy_uj": 8.0}
+REFERENCE = {"accuracy": 0.6, "latency_ms": 4.0, "fps_per_watt": 10.0, "energy_uj": 8.0}
 
 
 def _better(a: float, b: float, name: str) -> bool:
@@ -62,22 +62,22 @@ def test_hypervolume_of_the_ideal_corner_is_one() -> None:
 
 
 def test_hypervolume_of_one_point_is_a_box() -> None:
-    # (0.75 - 0.5) / 0.5 * (4 - 1) / 4 * (15 - 10) / 10
-    assert hypervolume(np.array([[0.75, 1.0, 15.0]]), THREE, REFERENCE) == pytest.approx(0.5 * 0.75 * 0.5)
-    assert hypervolume(np.array([[0.75, 1.0, 15.0, 2.0]]), FOUR, REFERENCE) == pytest.approx(0.5 * 0.75 * 0.5 * 0.75)
+    # (0.8 - 0.6) / 0.4 * (4 - 1) / 4 * (15 - 10) / 10
+    assert hypervolume(np.array([[0.8, 1.0, 15.0]]), THREE, REFERENCE) == pytest.approx(0.5 * 0.75 * 0.5)
+    assert hypervolume(np.array([[0.8, 1.0, 15.0, 2.0]]), FOUR, REFERENCE) == pytest.approx(0.5 * 0.75 * 0.5 * 0.75)
 
 
 def test_hypervolume_of_two_points_is_their_union() -> None:
     # boxes 1.0 x 0.25 and 0.5 x 0.75, which share 0.5 x 0.25
-    values = np.array([[1.0, 3.0], [0.75, 1.0]])
+    values = np.array([[1.0, 3.0], [0.8, 1.0]])
     assert hypervolume(values, TWO, REFERENCE) == pytest.approx(0.25 + 0.375 - 0.125)
 
 
 @pytest.mark.parametrize(
-    "point", [[0.4, 1.0, 15.0], [0.75, 4.1, 15.0], [0.75, 1.0, 9.0], [0.5, 1.0, 15.0], [0.75, 4.0, 15.0], [0, 99, 0]]
+    "point", [[0.4, 1.0, 15.0], [0.8, 4.1, 15.0], [0.8, 1.0, 9.0], [0.6, 1.0, 15.0], [0.8, 4.0, 15.0], [0, 99, 0]]
 )
 def test_points_outside_the_reference_count_nothing(point: list[float]) -> None:
-    inside = np.array([[0.75, 1.0, 15.0]])
+    inside = np.array([[0.8, 1.0, 15.0]])
     assert hypervolume(np.array([point]), THREE, REFERENCE) == 0.0
     together = np.vstack([inside, np.array(point)])
     assert hypervolume(together, THREE, REFERENCE) == pytest.approx(hypervolume(inside, THREE, REFERENCE))
@@ -115,7 +115,7 @@ def test_inputs_stay_as_they_were() -> None:
 
 def test_reference_point() -> None:
     baseline = {"accuracy": 0.9, "latency_ms": 2.0, "fps_per_watt": 20.0, "energy_uj": 4.0}
-    assert reference_point(baseline, 0.5, FOUR) == REFERENCE
+    assert reference_point(baseline, 0.6, FOUR) == REFERENCE
     with pytest.raises(ObjectivesError, match="the baseline has no energy_uj"):
         reference_point({name: baseline[name] for name in THREE}, 0.5, FOUR)
 

@@ -141,3 +141,10 @@ def test_a_silent_network_scores_without_failing() -> None:
     assert result.details["silent_layers"] == ["conv1", "conv2", "fc1", "fc2"]
     assert result.values["latency_ms"] > 0
     assert result.values["latency_ms"] < score_of(study).values["latency_ms"]
+
+
+def test_an_unknown_static_power_leaves_out_what_needs_it() -> None:
+    study = study_of(objectives=["accuracy", "latency_ms"], accelerator={"device": "xc7z020"})
+    scored = score_of(study, baseline=study)
+    assert set(scored.values) == {"accuracy", "latency_ms"}
+    assert scored.on_baseline_accelerator == {"latency_ms": scored.values["latency_ms"]}

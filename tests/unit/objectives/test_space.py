@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from objectives.errors import SpecError
 from objectives.space import Choice, Domain, Integer, Log, Range, Scalar, dimensions, grid_size, has_conditions, walk
-from objectives.spec import parse_study
+from objectives.studyfile import parse_study
 from tests.support.studies import STUDY_YAML, make_study
 
 SURROGATE = "surrogate: {choice: {fast_sigmoid: {slope: {log: [1, 32]}}, atan: {alpha: {log: [1, 32]}}}}"

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives.errors import SpecError
-from objectives.spec import FROZEN, Study, differences, load_study, parse_study
+from objectives.spec import FROZEN, Study, differences
+from objectives.studyfile import changed, load_study, parse_study
 from tests.support.studies import STUDY_YAML, make_study, study_text
 
 ROOT = Path(__file__).parents[3]
@@ -258,29 +259,29 @@ def test_differences_name_path_and_both_values() -> None:
 
 
 def test_changed_sets_what_may_change() -> None:
-    study = make_study().changed({"budget.trials": 9, "sampler.name": "random", "notes": "x", "versions": "any"})
+    study = changed(make_study(), {"budget.trials": 9, "sampler.name": "random", "notes": "x", "versions": "any"})
     assert (study.budget.trials, study.sampler.name, study.notes, study.versions) == (9, "random", "x", "any")
 
 
 @pytest.mark.parametrize("name", [*FROZEN, "study", "train.lr", "search.beta"])
 def test_changed_refuses_what_decides_results(name: str) -> None:
     with pytest.raises(SpecError, match=f"^{re.escape(name)}: decides results"):
-        make_study().changed({name: 1})
+        changed(make_study(), {name: 1})
 
 
 @pytest.mark.parametrize(
     ("changes", "start"),
     [
         ({"budget.trials": 0}, "budget.trials: expected greater"),
-        ({"budget.trial": 9}, "budget.trial: the study has no such field"),
+        ({"budget.trial": 9}, "budget.trial: no such field"),
         ({"budget": 9}, "budget: expected a mapping"),
-        ({"bogus": 9}, "bogus: the study has no such field"),
+        ({"bogus": 9}, "bogus: no such field"),
         ({"sampler.name": "grid"}, "search.beta: a grid needs"),
     ],
 )
 def test_changed_refuses_what_is_not_valid(changes: dict[str, Any], start: str) -> None:
     with pytest.raises(SpecError) as caught:
-        make_study().changed(changes)
+        changed(make_study(), changes)
     assert str(caught.value).startswith(start)
 
 

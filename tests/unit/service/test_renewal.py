@@ -183,6 +183,26 @@ def test_a_flush_beside_the_thread_brings_no_epoch_twice() -> None:
     assert fake.arrived == list(range(1, 40))
 
 
+def test_two_senders_take_turns() -> None:
+    """While one renewal is on its way another one waits, or the server would see an epoch twice."""
+    renewal: Renewal
+    other: list[threading.Thread] = []
+
+    def plan(call: int) -> bool:
+        if call == 1:
+            other.append(threading.Thread(target=renewal.flush))
+            other[0].start()
+            other[0].join(0.1)
+        return False
+
+    fake = FakeClient(plan)
+    renewal = _renewal(fake, LONG_S)
+    renewal.add(make_point(1))
+    renewal.flush()
+    other[0].join(PATIENCE_S)
+    assert fake.arrived == [1]
+
+
 def test_an_epoch_added_while_others_are_sent_is_not_lost() -> None:
     renewal: Renewal
 

@@ -72,7 +72,7 @@ class Desk:
         row.values = values
         row.datetime_complete = datetime(2024, 1, 1, 0, number % 60, 1)
         if values is not None:
-            row.system_attrs = {**row.system_attrs, f"{CONSTRAINT}floor": 0.3 - values[0]}
+            row.system_attrs = {**row.system_attrs, f"{CONSTRAINT}floor": 0.85 - values[0]}
         self.mirror.follow(row)
 
 
