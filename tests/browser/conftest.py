@@ -57,7 +57,7 @@ class Watch:
             route.abort()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # no longer: playwright keeps an event loop running in this thread
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert path, "no Chromium is installed; install the system's package `chromium`"
