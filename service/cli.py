@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -45,6 +46,13 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as budget.trials=200.")
 ]
 
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        sys.stdout.write(f"spikefront {installed_version('spikefront')}\n")
+        raise typer.Exit
+
+
 PIPE_WIDTH = 160  # columns where no terminal says how wide it is
 
 
@@ -55,6 +63,15 @@ def _console(stream: TextIO) -> Console:
 
 out = _console(sys.stdout)
 progress = _console(sys.stderr)
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What every command has in common."""
 
 
 @app.command()

@@ -211,7 +211,7 @@ def test_an_odd_study_name_is_one_line(place: Place, name: str) -> None:
         ("budget.trials", "expected FIELD=VALUE, such as budget.trials=200"),
         ("budget.trials=many", "budget.trials: expected"),
         ("budget.trials=0", "budget.trials: expected"),
-        ("budget.trails=9", "budget.trails: the study has no such field"),
+        ("budget.trails=9", "budget.trails: no such field"),
         ("train.epochs=9", "train.epochs: decides results and cannot change"),
         ("budget.trials=[1]", "--set budget.trials: expected a number, true, false or text"),
         ("budget.hours=NaN", "--set budget.hours: expected a number, true, false or text"),
