@@ -42,7 +42,7 @@ def test_an_empty_space_is_refused(space: str) -> None:
     ("line", "start"),
     [
         ("train.foo: {range: [0, 1]}",
-         "search.train.foo: 0.0 is not valid there: train.foo: the study has no such field"),
+         "search.train.foo: 0.0 is not valid there: train.foo: no such field"),
         ("foo: {range: [0, 1]}", "search.foo: cannot be searched; dimensions lie in network, "),
         ("study: {choice: [a]}", "search.study: cannot be searched"),
         ("budget.trials: {int: [1, 2]}", "search.budget.trials: cannot be searched"),
