@@ -15,7 +15,7 @@ from objectives.space import grid_size
 from objectives.spec import Study
 from service import lease as machine
 from service import versions, wire
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, NotFound, Unavailable
 from service.fronts import baseline_of, feasible_front
 from service.leasing import lease_of, with_lease
 from service.record import Record
@@ -152,7 +152,7 @@ class Handout:
             return self._new_trial(connection, row, request)
         key = self._write_trial(connection, row, opened.spec, suggestion, waiting[0] if waiting else None, request)
         if key.number != number:
-            raise Conflict(f"trial {key.number} was created elsewhere meanwhile; ask again")
+            raise Unavailable(f"trial {number} was created elsewhere meanwhile; ask again")
         opened.mirror.asked(key.trial_id, key.number)
         now = leases.now(connection)
         lease = machine.take(None, request.worker, now, self._ttl)
