@@ -9,12 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
 from service import versions, wire
 from service.handout import Handout
 from service.record import Record, open_record
 from service.reports import Reports
 from service.studies import Studies
 from storage.artifacts import Artifacts
+from tests.support.postgres import eventually
+from tests.support.processes import scalar
+from tests.support.studies import make_study
+
+SHORT_S = 0.4
+"""Lease time of a desk whose leases are to expire."""
+
+TABLES = [
+    "public.trials", "public.trial_values", "public.trial_params", "public.trial_user_attributes",
+    "public.trial_system_attributes", "spikefront.lease", "spikefront.epoch", "spikefront.rung",
+    "spikefront.checkpoint", "spikefront.result", "spikefront.event", "spikefront.study",
+]  # fmt: skip
 
 
 @dataclass
@@ -39,12 +53,16 @@ class Desk:
         assert isinstance(offer, wire.Lease), offer
         return offer
 
-    def complete(self, lease: wire.Lease, **values: float) -> wire.Complete:
-        """Send made-up weights and scores; returns the message, to be repeated."""
+    def completion(self, lease: wire.Lease, **values: float) -> wire.Complete:
+        """A message with made-up scores that completes a trial; its made-up weights are stored."""
         data = weights_of(lease)
         digest = hashlib.sha256(data).hexdigest()
         self.reports.weights(lease.trial_id, lease.fence, digest, data)
-        message = completion(lease, digest, **values)
+        return completion(lease, digest, **values)
+
+    def complete(self, lease: wire.Lease, **values: float) -> wire.Complete:
+        """Complete a trial with made-up scores; returns the message, to be repeated."""
+        message = self.completion(lease, **values)
         self.reports.complete(lease.trial_id, message)
         return message
 
@@ -67,6 +85,29 @@ class Desk:
         digest = hashlib.sha256(data).hexdigest()
         self.reports.checkpoint(lease.trial_id, lease.fence, epoch, digest, data)
         return wire.Blob(fence=lease.fence, sha256=digest)
+
+    def start(self, **fields: Any) -> None:
+        """Start the tiny study, with fields of it replaced."""
+        self.studies.start(make_study(**fields))
+
+    def is_expired(self, trial_id: int) -> bool:
+        """Whether the lease of a trial may be taken over, by the database's clock."""
+        query = "SELECT expires_at <= clock_timestamp() FROM spikefront.lease WHERE trial_id = :id"
+        return bool(scalar(self.url, query, id=trial_id))
+
+    def taken_over(self, old: wire.Lease, worker: str = "second") -> wire.Lease:
+        """The lease of another worker, once the old one is expired."""
+        eventually(lambda: self.is_expired(old.trial_id), "the lease is expired")
+        return self.lease(worker=worker)
+
+    def snapshot(self) -> list[Any]:
+        """Everything that a refused writer must not change."""
+        with self.record.engine.connect() as connection:
+            return [sorted(map(repr, connection.execute(text(f"SELECT * FROM {table}")))) for table in TABLES]
+
+    def events(self, kind: str) -> list[str]:
+        """The messages of the tiny study's events of one kind."""
+        return [event.message for event in self.studies.events("tiny") if event.kind == kind]
 
     def files(self, trial_id: int) -> list[str]:
         """Names of the artifacts of a trial."""

@@ -1,0 +1,110 @@
+"""The end of a trial on a real database: completed once, failed, refused, with nothing half-written."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from pydantic import ValidationError
+
+from service import wire
+from service.errors import Conflict, LeaseLost, UsageError
+from tests.support.desk import Desk, completion
+
+
+def test_completing_twice_is_a_success_and_with_other_values_refused(desk: Desk) -> None:
+    desk.start()
+    lease = desk.lease()
+    message = desk.complete(lease)
+    before = desk.snapshot()
+
+    desk.reports.complete(lease.trial_id, message)
+    with pytest.raises(LeaseLost, match="finished"):
+        desk.reports.complete(lease.trial_id, completion(lease, message.weights, accuracy=0.123))
+
+    assert desk.snapshot() == before
+
+
+def test_a_completion_without_its_weights_is_refused_and_writes_nothing(desk: Desk) -> None:
+    desk.start()
+    lease = desk.lease()
+    before = desk.snapshot()
+
+    with pytest.raises(UsageError, match="send the trained network"):
+        desk.reports.complete(lease.trial_id, completion(lease, "0" * 64))
+
+    assert desk.snapshot() == before
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_values_that_are_no_numbers_are_refused(desk: Desk, number: float) -> None:
+    desk.start()
+    lease = desk.lease()
+
+    with pytest.raises(ValidationError, match="finite"):
+        completion(lease, "0" * 64, accuracy=number)
+
+
+@pytest.mark.parametrize("change", [{"values": {"accuracy": 0.5}}, {"details": {"layer": [1.0, math.nan]}}])
+def test_a_completion_that_lacks_a_value_or_brings_nan_writes_nothing(desk: Desk, change: dict[str, Any]) -> None:
+    desk.start()
+    lease = desk.lease()
+    message = desk.completion(lease).model_copy(update=change)
+    before = desk.snapshot()
+
+    with pytest.raises(UsageError, match=r"latency_ms, fps_per_watt missing|NaN"):
+        desk.reports.complete(lease.trial_id, message)
+
+    assert desk.snapshot() == before
+
+
+@pytest.mark.parametrize("where", ["error", "message", "traceback"])
+def test_a_failure_is_stored_with_everything_needed_to_find_it(desk: Desk, where: str) -> None:
+    desk.start()
+    lease = desk.lease(worker="first")
+    words = {"error": "TrainingError", "message": "loss is not finite", "traceback": "Traceback ..."}
+    words[where] += " \x00\ud800 odd"  # no text for a database
+
+    desk.reports.fail(lease.trial_id, wire.Failed(fence=1, **words))
+    desk.reports.fail(lease.trial_id, wire.Failed(fence=1, **words))  # the reply was lost
+
+    trial = optuna.load_study(study_name="tiny", storage=desk.url).trials[0]
+    assert trial.state is TrialState.FAIL
+    failure = trial.user_attrs["failure"]
+    assert failure["class"].startswith("TrainingError")
+    assert failure["message"].startswith("loss is not finite")
+    assert failure["traceback"].startswith("Traceback ...")
+    assert (failure["seed"], failure["worker"]) == (lease.seed, "first")
+    assert len(desk.events("failed")) == 1
+
+
+def test_failures_alike_in_a_row_pause_the_study_with_their_message(desk: Desk) -> None:
+    desk.start(budget={"trials": 20, "max_failures": 3})
+    messages = ["no memory", "other", "no memory", "no memory", "no memory"]
+
+    for message in messages:
+        lease = desk.lease()
+        desk.reports.fail(lease.trial_id, wire.Failed(fence=1, error="E", message=message, traceback=""))
+
+    status = desk.studies.status("tiny")
+    assert status.state == "paused"
+    assert status.reason.startswith("the last 3 trials failed alike: no memory")
+    offer = desk.ask()
+    assert isinstance(offer, wire.Idle)
+    assert offer.finished
+    desk.studies.resume("tiny")
+    assert desk.lease().number == 5
+
+
+def test_a_test_report_for_a_trial_in_training_is_refused(desk: Desk) -> None:
+    desk.start()
+    lease = desk.lease()
+    before = desk.snapshot()
+
+    with pytest.raises(Conflict, match="in training"):
+        desk.reports.tested(lease.trial_id, wire.Tested(fence=1, values={"accuracy": 1.0}))
+
+    assert desk.snapshot() == before
