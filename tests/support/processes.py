@@ -36,9 +36,13 @@ _PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it ends; runs between fork and exec."""
+def prepare() -> None:
+    """Runs between fork and exec: the kernel kills this process when the one that started it ends, and Ctrl-C works.
+
+    A shell starts what it puts in the background with SIGINT ignored, and that is inherited.
+    """
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass
@@ -104,7 +108,7 @@ class Place:
                 stdout=output,
                 stderr=errors,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                preexec_fn=prepare,
             )
         self._started.append(Started(process, out, err))
         return self._started[-1]
