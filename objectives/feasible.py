@@ -5,15 +5,16 @@ Checked before anything is trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from hwmodel.accelerator import LayerShape, build_accelerator, check_cores
+from hwmodel.accelerator import check_cores
 from hwmodel.device import load_device
 from hwmodel.errors import HwmodelError
 from objectives.architecture import check_network, layer_shapes
 from objectives.data import describe
 from objectives.errors import NetworkError, SpecError
+from objectives.hardware import accelerator_of
 from objectives.space import Choice, Domain, Integer, Params, Scalar, dimensions, grid_size
 from objectives.spec import SEARCHABLE, Study
 
@@ -42,7 +43,7 @@ def check_fields(study: Study) -> Iterator[Problem]:
     checks: tuple[tuple[tuple[str, ...], Callable[[], Any]], ...] = (
         (("accelerator", "neural_cores"), lambda: check_cores(shapes, hardware.neural_cores)),
         (("accelerator", "device"), lambda: _check_device(study)),
-        (("accelerator",), lambda: _build(study, shapes)),
+        (("accelerator",), lambda: accelerator_of(study)),
     )
     for path, check in checks:
         try:
@@ -89,21 +90,6 @@ def _check_device(study: Study) -> None:
     device = load_device(study.accelerator.device)
     if {"fps_per_watt", "energy_uj"} & set(study.objectives):
         device.static_power()
-
-
-def _build(study: Study, shapes: Sequence[LayerShape]) -> None:
-    hardware = study.accelerator
-    build_accelerator(
-        shapes,
-        hardware.neural_cores,
-        dense_first=study.encoding == "direct" and hardware.input == "same",
-        time_steps=study.time_steps,
-        clock_hz=hardware.clock_mhz * 1e6,
-        mode=hardware.mode,
-        schedule=hardware.schedule,
-        device=hardware.device,
-        preset=hardware.preset,
-    )
 
 
 def _checked_values(name: str, domain: Domain) -> Iterator[Scalar]:

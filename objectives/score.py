@@ -7,16 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from hwmodel.accelerator import Accelerator, build_accelerator
 from hwmodel.simulate import Simulation, simulate
 from objectives.activity import Activity, record
-from objectives.architecture import layer_shapes
 from objectives.checkpoint import load_tensors
-from objectives.data import Dataset, describe
+from objectives.data import Dataset
 from objectives.errors import CheckpointError
+from objectives.hardware import accelerator_of, is_dense_first
 from objectives.network import SpikingNetwork, build_network
 from objectives.neurobench import neurobench
-from objectives.spec import AcceleratorSpec, Study
+from objectives.spec import Study
 
 _UJ_PER_J = 1e6
 
@@ -37,15 +36,6 @@ class Score:
     values: dict[str, float]
     details: dict[str, Any]
     on_baseline_accelerator: dict[str, float] | None
-
-
-def accelerator_of(study: Study) -> Accelerator:
-    """The accelerator of one trial.
-
-    Raises:
-        AcceleratorError: It does not fit the network; the message names the layer and what is right.
-    """
-    return _build(study, study.accelerator)
 
 
 def score(
@@ -100,24 +90,6 @@ def score_test(study: Study, weights: bytes, data: Dataset, seed: int, baseline:
     return score(study, network, data.test.images, data.test.labels, seed=seed, baseline=baseline)
 
 
-def _build(study: Study, hardware: AcceleratorSpec) -> Accelerator:
-    return build_accelerator(
-        layer_shapes(study.network, describe(study.dataset.name).image),
-        hardware.neural_cores,
-        dense_first=_is_dense_first(study),
-        time_steps=study.time_steps,
-        clock_hz=hardware.clock_mhz * 1e6,
-        mode=hardware.mode,
-        schedule=hardware.schedule,
-        device=hardware.device,
-        preset=hardware.preset,
-    )
-
-
-def _is_dense_first(study: Study) -> bool:
-    return study.encoding == "direct" and study.accelerator.input == "same"
-
-
 def _is_recoded(study: Study) -> bool:
     return study.encoding != "rate" and study.accelerator.input == "rate"
 
@@ -134,7 +106,7 @@ def _hardware(simulation: Simulation) -> dict[str, float]:
 def _on_baseline(study: Study, baseline: Study | None, seen: Activity) -> dict[str, float] | None:
     if baseline is None or baseline.network != study.network:
         return None
-    again = _hardware(simulate(_build(study, baseline.accelerator), seen.counts))
+    again = _hardware(simulate(accelerator_of(study, baseline.accelerator), seen.counts))
     return {name: value for name, value in again.items() if name != "energy_uj"}
 
 
@@ -148,7 +120,7 @@ def _details(
         "silent_layers": trained.silent_layers,
         "neurobench": neurobench(network, trained).report(),
         "first_layer": {
-            "core": "dense" if _is_dense_first(study) else "sparse",
+            "core": "dense" if is_dense_first(study) else "sparse",
             "input": "rate" if study.accelerator.input == "rate" else study.encoding,
             "latency_share": simulation.first_layer_share,
         },

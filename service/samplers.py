@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
@@ -19,20 +18,6 @@ from storage.trials import Suggestion
 
 GRID_INDEX = "spikefront:grid_index"
 """System attribute of a trial that came from the grid."""
-
-
-def distribution(domain: Domain) -> BaseDistribution:
-    """Optuna's form of a domain."""
-    match domain:
-        case Range():
-            return FloatDistribution(*domain.range, step=domain.step)
-        case Log():
-            return FloatDistribution(*domain.log, log=True)
-        case Integer():
-            low, high = domain.corners()
-            return IntDistribution(int(low), int(high), step=domain.step)
-        case Choice():
-            return CategoricalDistribution(domain.options)
 
 
 def seed_sequence(study_seed: int, number: int, *, stream: int = 0) -> np.random.SeedSequence:

@@ -7,12 +7,10 @@ hours. The numbers fit a lease of 30 s that is renewed every 10 s.
 from __future__ import annotations
 
 import contextlib
-import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
 import sqlalchemy
@@ -49,12 +47,7 @@ TRANSIENT_STATES = {
     "57P02": "crash shutdown",
     "57P03": "cannot connect now",
 }  # Source: PostgreSQL 18 documentation, appendix A "PostgreSQL Error Codes"
-SHORTEST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 3.0
-RETRY_LIMIT_S = 120.0
 EXPECTED = "expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,11 +57,6 @@ class Database:
     url: str = field(repr=False)
     engine: sqlalchemy.Engine
     server: EmbeddedPostgres | None = field(default=None, repr=False)
-
-    @property
-    def embedded(self) -> bool:
-        """Whether the database is the embedded one."""
-        return self.server is not None
 
 
 @contextlib.contextmanager
@@ -173,40 +161,3 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             waiting += [
                 below for below in (link.__cause__, getattr(link, "orig", None)) if isinstance(below, BaseException)
             ]
-
-
-def retrying(
-    call: Callable[[], T],
-    *,
-    limit_s: float = RETRY_LIMIT_S,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    jitter: Callable[[float, float], float] = random.uniform,
-) -> T:
-    """Result of `call`, repeated while it fails by transient trouble; `call` must be safe to repeat.
-
-    Args:
-        call: One whole transaction.
-        limit_s: No repetition begins later than this after the first try [s].
-        clock: Monotonic time [s].
-        sleep: Waits for so many seconds.
-        jitter: A number between two bounds, so that many clients do not come back at once.
-
-    Raises:
-        DatabaseError: The trouble outlasted `limit_s`.
-    """
-    deadline, ceiling_s = clock() + limit_s, 2 * SHORTEST_PAUSE_S
-    while True:
-        try:
-            return call()
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            pause_s = jitter(SHORTEST_PAUSE_S, ceiling_s)
-            if clock() + pause_s > deadline:
-                raise DatabaseError(
-                    f"the database gave only errors for {limit_s:g} s, the last one: {first_line(error)}; "
-                    "check that Postgres runs, and resume"
-                ) from error
-        sleep(pause_s)
-        ceiling_s = min(2 * ceiling_s, LONGEST_PAUSE_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -165,8 +165,3 @@ def results(connection: Connection, trial_ids: Sequence[int]) -> dict[int, dict[
     """The stored results of the given trials, by trial id."""
     query = select(result).where(result.c.trial_id.in_(trial_ids))
     return {row.trial_id: dict(row._mapping) for row in connection.execute(query)}
-
-
-def expiry(instant: datetime, ttl_s: float) -> datetime:
-    """When a lease taken or renewed at `instant` expires."""
-    return instant + timedelta(seconds=ttl_s)

@@ -12,8 +12,9 @@ from hwmodel.simulate import simulate
 from objectives.activity import record
 from objectives.data import describe
 from objectives.errors import CheckpointError
+from objectives.hardware import accelerator_of
 from objectives.network import SpikingNetwork, build_network
-from objectives.score import Score, accelerator_of, score, score_test
+from objectives.score import Score, score, score_test
 from objectives.spec import Study
 from objectives.train import Training
 from tests.unit.objectives.factory import make_data, make_images, make_labels, make_study

@@ -11,9 +11,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.space import Choice, Integer, Log, Range, grid_size
+from objectives.space import grid_size
 from objectives.spec import Study
-from service.samplers import GRID_INDEX, Mirror, distribution, grid_point, training_seed
+from service.samplers import GRID_INDEX, Mirror, grid_point, training_seed
 from storage.trials import CONSTRAINT, Suggestion
 from tests.support.studies import make_study
 
@@ -228,17 +228,3 @@ def test_distributions_are_those_of_the_suggestions() -> None:
     assert suggestion.distributions["train.lr"] == FloatDistribution(1e-3, 1e-1, log=True)
     assert suggestion.distributions["train.epochs"] == IntDistribution(1, 4)
     assert suggestion.distributions["surrogate"] == CategoricalDistribution(("fast_sigmoid", "atan"))
-    assert all(suggestion.distributions[name] == distribution(domain) for name, domain in study.search.items())
-
-
-@pytest.mark.parametrize(
-    ("domain", "expected"),
-    [
-        (Range(range=(0.0, 1.0)), FloatDistribution(0.0, 1.0)),
-        (Log(log=(1.0, 8.0)), FloatDistribution(1.0, 8.0, log=True)),
-        (Integer(int_=(1, 9), step=3), IntDistribution(1, 7, step=3)),
-        (Choice(choice=(1, "a")), CategoricalDistribution((1, "a"))),
-    ],
-)
-def test_distribution(domain: Any, expected: Any) -> None:
-    assert distribution(domain) == expected

@@ -9,41 +9,10 @@ import sqlalchemy
 from psycopg2 import errors as pg  # type: ignore[import-untyped]
 from sqlalchemy import exc
 
-from storage.engine import Database, create_engine, is_transient, place, retrying
-from storage.errors import DatabaseError, DatabaseUrlError
+from storage.engine import Database, create_engine, is_transient, place
+from storage.errors import DatabaseUrlError
 
 SECRET = "s3cr3t"
-
-
-class Time:
-    """A clock that only `sleep` moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.pauses: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def sleep(self, pause_s: float) -> None:
-        self.pauses.append(pause_s)
-        self.now += pause_s
-
-
-class Failing:
-    """A call that fails so many times, then returns 'done'."""
-
-    def __init__(self, error: Exception, times: float) -> None:
-        self.error = error
-        self.left = times
-        self.calls = 0
-
-    def __call__(self) -> str:
-        self.calls += 1
-        if self.left > 0:
-            self.left -= 1
-            raise self.error
-        return "done"
 
 
 def operational() -> exc.OperationalError:
@@ -136,7 +105,6 @@ def test_the_representation_of_a_database_hides_the_password() -> None:
     database = Database(url, create_engine(url))
 
     assert SECRET not in repr(database)
-    assert not database.embedded
 
 
 class Coded(Exception):
@@ -210,41 +178,3 @@ def test_an_error_that_was_only_being_handled_does_not_make_another_transient() 
     bug.__context__ = operational()
 
     assert not is_transient(bug)
-
-
-def test_a_call_that_recovers_returns_its_result() -> None:
-    time, call = Time(), Failing(operational(), times=3)
-
-    assert retrying(call, clock=time.clock, sleep=time.sleep) == "done"
-    assert call.calls == 4
-    assert len(time.pauses) == 3
-
-
-def test_pauses_grow_from_a_tenth_of_a_second_to_three() -> None:
-    shortest, longest = Time(), Time()
-
-    retrying(Failing(operational(), 8), clock=shortest.clock, sleep=shortest.sleep, jitter=min)
-    retrying(Failing(operational(), 8), clock=longest.clock, sleep=longest.sleep, jitter=max)
-
-    assert shortest.pauses == [0.1] * 8
-    assert longest.pauses == [0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0, 3.0]
-
-
-def test_trouble_that_lasts_is_reported_after_the_limit_and_not_later() -> None:
-    time, error = Time(), operational()
-
-    with pytest.raises(DatabaseError, match=r"only errors for 10 s, the last one: terminating connection;") as caught:
-        retrying(Failing(error, float("inf")), limit_s=10, clock=time.clock, sleep=time.sleep)
-
-    assert caught.value.__cause__ is error
-    assert 7.0 < time.now - 1000.0 <= 10.0
-
-
-def test_an_error_that_does_not_pass_is_raised_at_once() -> None:
-    time, call = Time(), Failing(ValueError("a bug"), times=1)
-
-    with pytest.raises(ValueError, match="a bug"):
-        retrying(call, clock=time.clock, sleep=time.sleep)
-
-    assert call.calls == 1
-    assert time.pauses == []
