@@ -20,6 +20,7 @@ from hwmodel.errors import HwmodelError
 from objectives.errors import ObjectivesError
 from service import log
 from service.errors import RunFailed, ServiceError, Unavailable, UsageError
+from service.interrupt import HeldBack
 from service.program import program
 from service.settings import Settings, load_settings
 from storage.errors import StorageError
@@ -86,12 +87,13 @@ def run(
 
     The same file again goes on with the study, or says that it is complete.
     """
-    from objectives.studyfile import load_study
-    from service.run import Plan
+    with HeldBack() as interrupts:
+        from objectives.studyfile import load_study
+        from service.run import Plan
 
-    study = load_study(file)
-    plan = Plan(study.study, (file.read_text(encoding="utf-8"), str(file)), {}, workers, _checked(host), port)
-    _run(plan, as_json)
+        study = load_study(file)
+        plan = Plan(study.study, (file.read_text(encoding="utf-8"), str(file)), {}, workers, _checked(host), port)
+        _run(plan, as_json, interrupts)
 
 
 @app.command()
@@ -107,9 +109,10 @@ def resume(
 
     Example: spikefront resume digits --set budget.trials=200
     """
-    from service.run import Plan
+    with HeldBack() as interrupts:
+        from service.run import Plan
 
-    _run(Plan(study, None, _changes(sets), workers, _checked(host), port), as_json)
+        _run(Plan(study, None, _changes(sets), workers, _checked(host), port), as_json, interrupts)
 
 
 @app.command()
@@ -330,10 +333,10 @@ def _changes(sets: list[str] | None) -> dict[str, Any]:
         raise UsageError(f"--set {name}: expected a number, true, false or text, as in budget.trials=200") from error
 
 
-def _run(plan: Any, as_json: bool) -> None:
+def _run(plan: Any, as_json: bool, interrupts: HeldBack) -> None:
     from service.run import run as run_plan
 
-    document = run_plan(plan, _settings(), progress)
+    document = run_plan(plan, _settings(), progress, interrupts)
     _print_front(document, as_json)
     if not as_json:
         out.print(f"the front again:  {program()} pareto {plan.study}\n"

@@ -15,6 +15,7 @@ from rich.live import Live
 from service.client import Client
 from service.crew import Crew
 from service.errors import RunFailed
+from service.interrupt import HeldBack
 from service.program import program
 from service.record import open_record
 from service.server import Running, bind, find_server, serving
@@ -59,8 +60,14 @@ def server_for(settings: Settings, host: str, port: int | None) -> Iterator[Runn
         yield own
 
 
-def run(plan: Plan, settings: Settings, console: Console) -> dict[str, Any]:
+def run(plan: Plan, settings: Settings, console: Console, interrupts: HeldBack) -> dict[str, Any]:
     """Run a study to its end with local workers.
+
+    Args:
+        plan: What is to be run.
+        settings: Of this process.
+        console: Where progress is shown.
+        interrupts: Released once there is a study to resume.
 
     Returns:
         The front's document.
@@ -74,6 +81,7 @@ def run(plan: Plan, settings: Settings, console: Console) -> dict[str, Any]:
         client = Client(running.url, token, patience_s=PATIENCE_S)
         try:
             _begin(client, plan)
+            interrupts.release()
             return _watched(plan, settings, running, token, console)
         except KeyboardInterrupt:
             console.print(f"interrupted; go on with: {program()} resume {plan.study}")

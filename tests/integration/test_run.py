@@ -93,6 +93,18 @@ def test_interrupted_in_the_middle_it_is_resumed_to_exactly_the_trials_asked_for
     audited(place, 8)
 
 
+def test_interrupted_while_it_starts_it_leaves_a_study_to_resume(place: Place) -> None:
+    file = written(place, budget={"trials": 2}, constraints={"floor": {"accuracy": 0.0}})
+    run = place.start("run", file, "--workers", "1", "--port", "0")
+    eventually((place.var / "postgres").exists, "the database is being made", 30.0)
+
+    assert run.interrupt() == 130
+    assert "interrupted; go on with: spikefront resume tiny" in run.stderr()
+
+    assert document(place.start("resume", "tiny", "--workers", "1", "--port", "0", "--json"))["front"]
+    audited(place, 2)
+
+
 def scores(place: Place) -> list[Any]:
     return [(trial.params, trial.values, trial.user_attrs["seed"]) for trial in audited(place, 1)]
 
