@@ -9,117 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import ClassVar, Literal, TypeAlias, get_args
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
+from hwmodel.cores import ConvCore, Core, DenseCore, FcCore, LayerShape, Mode, Schedule
 from hwmodel.device import Device, load_device
 from hwmodel.errors import AcceleratorError
+from hwmodel.limits import check_cores, check_encoder, check_rtl, check_shapes, check_tlm, is_positive
 from hwmodel.preset import EventEnergies, Preset, load_preset
 
-Mode: TypeAlias = Literal["ideal", "rtl"]
-Schedule: TypeAlias = Literal["sequential", "ping_pong"]
+__all__ = ["Accelerator", "LayerShape", "build_accelerator"]
 
-MAX_RTL_KERNEL = 5
-"""Largest kernel the published phase counter can count: K*K - 1 must fit in ceil(log2 K) + 2 bits."""
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """Geometry of one weighted layer, as the network defines it.
-
-    Attributes:
-        name: "conv1", "conv2", "fc1", ...
-        kind: "conv" or "fc".
-        in_channels: Maps coming in; for an fc layer fed by an fc layer 1.
-        in_frame: Positions of one incoming map, after the previous layer's pooling (the image for the first
-            layer); for an fc layer fed by an fc layer the neurons of that layer.
-        out_channels: Maps going out; neurons of an fc layer.
-        out_frame: Positions of one outgoing map, before this layer's pooling; 1 for fc.
-        kernel: Kernel width; 0 for fc.
-    """
-
-    name: str
-    kind: Literal["conv", "fc"]
-    in_channels: int
-    in_frame: int
-    out_channels: int
-    out_frame: int
-    kernel: int
-
-
-@dataclass(frozen=True)
-class DenseCore:
-    """Direct-coded first layer: `cores` rows of C*K*K multiply-accumulate cells, timed alike for all data."""
-
-    kind: ClassVar[Literal["dense"]] = "dense"
-    name: str
-    cores: int
-    in_channels: int
-    in_frame: int
-    out_channels: int
-    out_frame: int
-    kernel: int
-
-    def groups(self, mode: Mode) -> int:
-        """Passes over the image in one time step; `rtl` rounds down, as the circuit does."""
-        return self.out_channels // self.cores if mode == "rtl" else ceil_div(self.out_channels, self.cores)
-
-
-@dataclass(frozen=True)
-class ConvCore:
-    """Event-driven convolution: one control unit and `cores` neural cores, one output channel each."""
-
-    kind: ClassVar[Literal["conv"]] = "conv"
-    name: str
-    cores: int
-    in_channels: int
-    in_frame: int
-    out_channels: int
-    out_frame: int
-    kernel: int
-    penc: int
-    spike_buffer: int
-
-    @property
-    def chunks(self) -> int:
-        """Encoder loads M for one map."""
-        return ceil_div(self.in_frame, self.penc)
-
-    def groups(self, mode: Mode) -> int:
-        """Output-channel groups G; each re-reads the whole spike train."""
-        return ceil_div(self.out_channels, self.cores)
-
-
-@dataclass(frozen=True)
-class FcCore:
-    """Event-driven fully connected layer: compresses all steps first, then accumulates group by group."""
-
-    kind: ClassVar[Literal["fc"]] = "fc"
-    name: str
-    cores: int
-    in_channels: int
-    in_frame: int
-    out_channels: int
-    penc: int
-    out_frame: ClassVar[int] = 1
-
-    @property
-    def inputs(self) -> int:
-        """Neurons feeding this layer."""
-        return self.in_channels * self.in_frame
-
-    @property
-    def chunks(self) -> int:
-        """Encoder loads M for one step's concatenated maps."""
-        return ceil_div(self.inputs, self.penc)
-
-    def groups(self, mode: Mode) -> int:
-        """Passes over the spikes; `rtl` makes one pass too many when the cores divide the layer."""
-        whole = self.out_channels // self.cores
-        return whole + 1 if mode == "rtl" else ceil_div(self.out_channels, self.cores)
-
-
-Core: TypeAlias = DenseCore | ConvCore | FcCore
+WeightMemory: TypeAlias = Literal["bram", "uram"]
 
 
 @dataclass(frozen=True)
@@ -130,12 +31,14 @@ class Accelerator:
         layers: One core a weighted layer, in order.
         time_steps: Steps T of one image.
         clock_hz: Clock frequency [Hz].
-        mode: "ideal" (what the design intends) or "rtl" (the published circuit with its defects).
+        mode: "ideal" (what the design intends), "rtl" (the published circuit with its defects) or "tlm" (the
+            authors' SystemC model: three fully connected layers, pipelined over time steps).
         schedule: "sequential" (one layer at a time, as published) or "ping_pong" (our extension: one image
             a layer).
         device: The FPGA.
         energies: Energy of each event at 32 bits.
         weight_bits, membrane_bits, pixel_bits: Stored widths.
+        weight_memory: Where weights are kept: "bram", or "uram" on a device that has it.
     """
 
     layers: tuple[Core, ...]
@@ -148,12 +51,16 @@ class Accelerator:
     weight_bits: int = 32
     membrane_bits: int = 32
     pixel_bits: int = 8
+    weight_memory: WeightMemory = "bram"
 
     def __post_init__(self) -> None:
         _check_settings(self)
-        if self.mode == "rtl":
-            for core in self.layers:
+        for core in self.layers:
+            check_encoder(core)
+            if self.mode == "rtl":
                 check_rtl(core)
+        if self.mode == "tlm":
+            check_tlm(self.layers)
 
 
 def build_accelerator(
@@ -162,11 +69,12 @@ def build_accelerator(
     *,
     dense_first: bool,
     time_steps: int,
-    clock_hz: float,
-    mode: Mode,
-    schedule: Schedule,
-    device: str,
+    clock_hz: float = 100e6,
+    mode: Mode = "ideal",
+    schedule: Schedule = "sequential",
+    device: str | Path = "xcku115",
     preset: str = "event-driven-2023",
+    encoder_widths: Sequence[int | None] | None = None,
 ) -> Accelerator:
     """Build the accelerator of a network.
 
@@ -176,13 +84,16 @@ def build_accelerator(
         dense_first: True for direct coding (the first layer sees the image), False for spikes from the start.
         time_steps: Steps T of one image.
         clock_hz: Clock frequency [Hz].
-        mode: "ideal" or "rtl".
+        mode: "ideal", "rtl" or "tlm".
         schedule: "sequential" or "ping_pong".
-        device: Name of a device.
+        device: Name of a device, or the path of a device file.
         preset: Name of a preset.
+        encoder_widths: Positions the priority encoder of each layer searches at once, instead of the preset's;
+            None for a layer keeps the preset's. A dense first layer has no encoder.
 
     Raises:
-        AcceleratorError: Cores do not divide, layers do not chain, or the circuit would hang in `rtl` mode.
+        AcceleratorError: Cores do not divide, layers do not chain, an encoder is wider than its map, or the
+            circuit would hang in `rtl` mode.
         DeviceError: The device is unknown.
     """
     check_shapes(shapes)
@@ -192,8 +103,10 @@ def build_accelerator(
             f"{shapes[0].name}: direct coding needs a convolution as first layer; use rate coding with this network"
         )
     rules = load_preset(preset)
+    encoders = list(encoder_widths) if encoder_widths is not None else [None] * len(shapes)
+    _check_encoders(shapes, encoders, dense_first=dense_first)
     return Accelerator(
-        layers=_cores(shapes, neural_cores, rules, dense_first=dense_first),
+        layers=_cores(shapes, neural_cores, encoders, rules, dense_first=dense_first),
         time_steps=time_steps,
         clock_hz=clock_hz,
         mode=mode,
@@ -206,71 +119,18 @@ def build_accelerator(
     )
 
 
-def check_cores(shapes: Sequence[LayerShape], neural_cores: Sequence[int]) -> None:
-    """Refuse cores that do not divide their layer.
-
-    Raises:
-        AcceleratorError: Wrong number of entries, or an entry that is not a divisor; the message names the
-            divisors.
-    """
-    if len(neural_cores) != len(shapes):
-        names = ", ".join(shape.name for shape in shapes)
-        raise AcceleratorError(f"neural_cores has {len(neural_cores)} entries; expected {len(shapes)}: {names}")
-    for index, (shape, cores) in enumerate(zip(shapes, neural_cores, strict=True)):
-        if not _is_positive(cores) or shape.out_channels % cores:
-            what = "neurons" if shape.kind == "fc" else "output channels"
-            raise AcceleratorError(
-                f"neural_cores.{index} = {cores!r}: {shape.name} has {shape.out_channels} {what}; "
-                f"use a divisor: {', '.join(map(str, divisors(shape.out_channels)))}"
-            )
-
-
-def check_shapes(shapes: Sequence[LayerShape]) -> None:
-    """Refuse layers that cannot exist or do not follow from one another.
-
-    Raises:
-        AcceleratorError: Naming the layer and the number that does not fit.
-    """
-    if not shapes:
-        raise AcceleratorError("the network has no weighted layer; give at least one")
-    for shape in shapes:
-        _check_shape(shape)
-    for before, after in pairwise(shapes):
-        _check_chain(before, after)
-
-
-def check_rtl(core: Core) -> None:
-    """Refuse what would hang the published circuit.
-
-    Raises:
-        AcceleratorError: Naming the layer and the counter that never ends.
-
-    Source: the public RTL; the limits follow from the widths of its counters.
-    """
-    reason = _dense_hang(core) if isinstance(core, DenseCore) else _event_hang(core)
-    if reason:
-        raise AcceleratorError(f"{core.name}: the published circuit would hang: {reason}; use mode 'ideal'")
-
-
-def divisors(width: int) -> list[int]:
-    """Divisors of a positive number, ascending."""
-    return [candidate for candidate in range(1, width + 1) if width % candidate == 0]
-
-
-def ceil_div(total: int, part: int) -> int:
-    """Quotient rounded up."""
-    return -(-total // part)
-
-
-def counter_range(size: int) -> int:
-    """Values of a counter of ceil(log2 size) bits: the next power of two."""
-    return 1 << (size - 1).bit_length()
-
-
 def _cores(
-    shapes: Sequence[LayerShape], neural_cores: Sequence[int], rules: Preset, *, dense_first: bool
+    shapes: Sequence[LayerShape],
+    neural_cores: Sequence[int],
+    encoders: Sequence[int | None],
+    rules: Preset,
+    *,
+    dense_first: bool,
 ) -> tuple[Core, ...]:
-    cores = [_event_core(shape, count, rules) for shape, count in zip(shapes, neural_cores, strict=True)]
+    cores = [
+        _event_core(shape, count, encoder, rules)
+        for shape, count, encoder in zip(shapes, neural_cores, encoders, strict=True)
+    ]
     if not dense_first:
         return tuple(cores)
     first = shapes[0]
@@ -286,7 +146,7 @@ def _cores(
     return (dense, *cores[1:])
 
 
-def _event_core(shape: LayerShape, cores: int, rules: Preset) -> Core:
+def _event_core(shape: LayerShape, cores: int, encoder: int | None, rules: Preset) -> Core:
     if shape.kind == "fc":
         return FcCore(
             name=shape.name,
@@ -294,7 +154,7 @@ def _event_core(shape: LayerShape, cores: int, rules: Preset) -> Core:
             in_channels=shape.in_channels,
             in_frame=shape.in_frame,
             out_channels=shape.out_channels,
-            penc=rules.fc_encoder_width,
+            penc=rules.fc_encoder(shape.in_channels * shape.in_frame) if encoder is None else encoder,
         )
     return ConvCore(
         name=shape.name,
@@ -304,74 +164,34 @@ def _event_core(shape: LayerShape, cores: int, rules: Preset) -> Core:
         out_channels=shape.out_channels,
         out_frame=shape.out_frame,
         kernel=shape.kernel,
-        penc=rules.conv_encoder(shape.in_frame),
+        penc=rules.conv_encoder(shape.in_frame) if encoder is None else encoder,
         spike_buffer=shape.in_frame,
     )
+
+
+def _check_encoders(shapes: Sequence[LayerShape], encoders: Sequence[int | None], *, dense_first: bool) -> None:
+    if len(encoders) != len(shapes):
+        names = ", ".join(shape.name for shape in shapes)
+        raise AcceleratorError(f"encoder_widths has {len(encoders)} entries; expected {len(shapes)}: {names}")
+    if dense_first and encoders[0] is not None:
+        raise AcceleratorError(
+            f"encoder_widths.0 = {encoders[0]!r}: {shapes[0].name} is dense and has no encoder; give null"
+        )
 
 
 def _check_settings(accelerator: Accelerator) -> None:
     if not accelerator.layers:
         raise AcceleratorError("the accelerator has no layer; give at least one")
-    for name, choices in (("mode", get_args(Mode)), ("schedule", get_args(Schedule))):
+    kinds = (("mode", Mode), ("schedule", Schedule), ("weight_memory", WeightMemory))
+    for name, choices in ((name, get_args(kind)) for name, kind in kinds):
         if getattr(accelerator, name) not in choices:
             raise AcceleratorError(f"{name} {getattr(accelerator, name)!r} is unknown; known: {', '.join(choices)}")
     for name in ("time_steps", "weight_bits", "membrane_bits", "pixel_bits"):
-        if not _is_positive(getattr(accelerator, name)):
+        if not is_positive(getattr(accelerator, name)):
             raise AcceleratorError(f"{name} must be a positive integer, got {getattr(accelerator, name)!r}")
     if not (math.isfinite(accelerator.clock_hz) and accelerator.clock_hz > 0):
         raise AcceleratorError(f"clock_hz must be positive and finite, got {accelerator.clock_hz!r}")
-
-
-def _check_shape(shape: LayerShape) -> None:
-    if shape.kind not in ("conv", "fc"):
-        raise AcceleratorError(f"{shape.name}: kind {shape.kind!r} is unknown; known: conv, fc")
-    for name in ("in_channels", "in_frame", "out_channels", "out_frame"):
-        if not _is_positive(getattr(shape, name)):
-            raise AcceleratorError(f"{shape.name}: {name} must be a positive integer, got {getattr(shape, name)!r}")
-    if shape.kind == "conv" and not _is_positive(shape.kernel):
-        raise AcceleratorError(
-            f"{shape.name}: kernel of a convolution must be a positive integer, got {shape.kernel!r}"
-        )
-    if shape.kind == "fc" and (shape.kernel, shape.out_frame) != (0, 1):
-        raise AcceleratorError(
-            f"{shape.name}: a fully connected layer has kernel 0 and out_frame 1, "
-            f"got {shape.kernel!r} and {shape.out_frame!r}"
-        )
-
-
-def _check_chain(before: LayerShape, after: LayerShape) -> None:
-    if before.kind == "fc" and after.kind == "conv":
-        raise AcceleratorError(f"{after.name}: a convolution cannot follow the fully connected layer {before.name}")
-    if before.kind == "fc":
-        if (after.in_channels, after.in_frame) != (1, before.out_channels):
-            raise AcceleratorError(
-                f"{after.name}: in_channels x in_frame must be 1 x {before.out_channels}, the neurons of "
-                f"{before.name}; got {after.in_channels} x {after.in_frame}"
-            )
-    elif after.in_channels != before.out_channels or after.in_frame > before.out_frame:
-        raise AcceleratorError(
-            f"{after.name}: takes {after.in_channels} maps of {after.in_frame} positions, but {before.name} "
-            f"gives {before.out_channels} of {before.out_frame} before pooling"
-        )
-
-
-def _dense_hang(core: DenseCore) -> str:
-    return "" if core.groups("rtl") else f"{core.cores} rows for {core.out_channels} channels never start"
-
-
-def _event_hang(core: ConvCore | FcCore) -> str:
-    limit = 2 * counter_range(core.penc)
-    if core.chunks > limit:
-        return f"{core.chunks} chunks of {core.penc}, but the chunk counter ends at {limit}"
-    if isinstance(core, FcCore):
-        passes = core.out_channels // core.cores
-        return "the group counter overflows with one core" if passes == counter_range(core.out_channels) else ""
-    if core.kernel == 1:
-        return "K = 1 makes one-cycle accumulations that race"
-    if core.kernel > MAX_RTL_KERNEL:
-        return f"K = {core.kernel} overflows the kernel-phase counter (2 to {MAX_RTL_KERNEL} work)"
-    return ""
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if accelerator.mode == "tlm" and accelerator.schedule != "sequential":
+        raise AcceleratorError("mode 'tlm' takes one image at a time; use schedule 'sequential'")
+    if accelerator.weight_memory == "uram" and not accelerator.device.available("uram"):
+        raise AcceleratorError(f"weight_memory 'uram': device {accelerator.device.name} has none; use 'bram'")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodel.accelerator import Accelerator, Core, DenseCore
+from hwmodel.accelerator import Accelerator
+from hwmodel.cores import Core, DenseCore
 from hwmodel.errors import ActivityError
+from hwmodel.kernels import Counts, Ints
 
-Ints = NDArray[np.int64]
 
-
-def check_activity(accelerator: Accelerator, activity: Sequence[Ints]) -> tuple[Ints, ...]:
-    """Check spike counts and return them as contiguous int64.
+def check_activity(accelerator: Accelerator, activity: Sequence[Counts | Ints]) -> tuple[Counts, ...]:
+    """Check spike counts and return them as contiguous int32, not copied where they are that already.
 
     Args:
         accelerator: One entry of `activity` a layer of it.
@@ -37,9 +38,9 @@ def check_activity(accelerator: Accelerator, activity: Sequence[Ints]) -> tuple[
     return checked
 
 
-def _check_layer(core: Core, counts: Ints, accelerator: Accelerator) -> Ints:
+def _check_layer(core: Core, given: Counts | Ints, accelerator: Accelerator) -> Counts:
     try:
-        counts = np.asarray(counts)
+        counts: NDArray[Any] = np.asarray(given)
     except ValueError:
         raise ActivityError(f"{core.name}: activity must be an array (images, steps, channels)") from None
     if counts.ndim != 3 or not np.issubdtype(counts.dtype, np.integer):
@@ -53,14 +54,14 @@ def _check_layer(core: Core, counts: Ints, accelerator: Accelerator) -> Ints:
     if steps != accelerator.time_steps:
         raise ActivityError(f"{core.name}: activity has {steps} steps, the accelerator {accelerator.time_steps}")
     if isinstance(core, DenseCore):
-        return np.empty((images, steps, 0), np.int64)
+        return np.empty((images, steps, 0), np.int32)
     if channels != core.in_channels:
         raise ActivityError(f"{core.name}: activity has {channels} channels, the layer takes {core.in_channels}")
     _check_range(core, counts)
-    return np.ascontiguousarray(counts, dtype=np.int64)
+    return np.ascontiguousarray(counts, dtype=np.int32)
 
 
-def _check_range(core: Core, counts: Ints) -> None:
+def _check_range(core: Core, counts: NDArray[Any]) -> None:
     low, high = int(counts.min()), int(counts.max())
     if low < 0:
         raise ActivityError(f"{core.name}: activity holds a negative count, {low}; counts start at 0")

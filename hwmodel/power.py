@@ -3,27 +3,39 @@
     E = (static power + clock power of what is allocated) * time + sum over events (number * energy each)
 
 Events are those the network asks for, in `rtl` mode too: work the circuit drops by a defect is not
-credited. Their number does not depend on the number of cores. So with equal latency more spikes, cores or
-bits never cost less. All constants are estimates (+-50 %): compare designs with them, do not quote watts.
+credited. Their number depends neither on the number of cores nor on the clock. What follows, exactly:
+
+* Over equal time more spikes, cores, bits or clock never cost less energy.
+* In its own time, in `ideal` mode, an image with more spikes or bits never costs less. A faster clock costs the
+  same for events and clock and less for static power, which lasts 1 / clock: the total falls. More cores cost
+  the same for events, and shorten the time: the total may fall, and so may the clock's part.
+
+All constants are estimates (+-50 %): compare designs with them, do not quote watts.
 """
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodel.accelerator import Accelerator, Core, DenseCore, FcCore
-from hwmodel.resources import Resources
+from hwmodel.accelerator import Accelerator
+from hwmodel.cores import Core, DenseCore, FcCore
+from hwmodel.resources import Resources, address_bits
 from hwmodel.units import Watts
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Counts: TypeAlias = NDArray[np.int32] | NDArray[np.int64]
 
 EVENTS = ("accumulate", "weight_read", "membrane_read", "membrane_write", "encoder", "activation")
 ENERGY_CAUSES = ("static", "clock", *EVENTS)
 
 REFERENCE_BITS = 32
 """Width at which the event energies are stated; they scale linearly with the width they move."""
+
+REFERENCE_ADDRESS_BITS = 10
+"""Width of a spike's address at which the encoder's energy is stated."""
 
 REFERENCE_HZ = 180e6
 """Clock of the report below; dynamic power is linear in frequency."""
@@ -38,7 +50,7 @@ DSP_FLIP_FLOPS = 96
 """A DSP's clock load, as its pipeline registers A 30 + B 18 + P 48 bits (AMD UG579); no power was found."""
 
 
-def layer_events(core: Core, counts: Ints) -> Floats:
+def layer_events(core: Core, counts: Counts) -> Floats:
     """Events of one layer `(images, 6)`, in the order of `EVENTS`.
 
     Args:
@@ -58,7 +70,7 @@ def layer_events(core: Core, counts: Ints) -> Floats:
         weights = float(steps * core.out_channels * cells)  # stay in their cells for a step
         events[:] = (neurons * cells, weights, neurons, neurons, 0.0, neurons)
         return events
-    delivered = counts.sum(axis=(1, 2)) * float(core.out_channels)
+    delivered = counts.sum(axis=(1, 2), dtype=np.int64) * float(core.out_channels)
     taps = 1 if isinstance(core, FcCore) else core.kernel * core.kernel
     added = delivered * taps
     for column, number in enumerate((added, added, added + neurons, added + neurons, delivered, neurons)):
@@ -71,16 +83,18 @@ def event_energies(core: Core, accelerator: Accelerator) -> Floats:
     each = accelerator.energies
     weight = accelerator.weight_bits / REFERENCE_BITS
     membrane = accelerator.membrane_bits / REFERENCE_BITS
-    add = each.accumulate * membrane
+    read = each.uram_weight_read if accelerator.weight_memory == "uram" else each.weight_read
     if isinstance(core, DenseCore):
-        add = each.multiply_accumulate * (weight + membrane) / 2
+        add, encode = each.multiply_accumulate * (weight + membrane) / 2, 0.0
+    else:
+        add, encode = each.accumulate * membrane, each.encoder * address_bits(core) / REFERENCE_ADDRESS_BITS
     return np.array(
         [
             add,
-            each.weight_read * weight,
+            read * weight,
             each.membrane_read * membrane,
             each.membrane_write * membrane,
-            each.encoder,
+            encode,
             each.activation * membrane,
         ]
     )
@@ -95,7 +109,7 @@ def clock_power(resources: Resources, clock_hz: float) -> Watts:
 
 def layer_energy(
     core: Core,
-    counts: Ints,
+    counts: Counts,
     accelerator: Accelerator,
     *,
     resources: Resources,

@@ -17,11 +17,16 @@ PICO = 1e-12
 
 @dataclass(frozen=True)
 class EventEnergies:
-    """Energy of one event at 32 bits [J], and how far each may be off (relative)."""
+    """Energy of one event at 32 bits [J], and how far each may be off (relative).
+
+    `encoder` is stated at an address of 10 bits; `uram_weight_read` stands for `weight_read` where weights are
+    kept in UltraRAM.
+    """
 
     accumulate: float
     multiply_accumulate: float
     weight_read: float
+    uram_weight_read: float
     membrane_read: float
     membrane_write: float
     encoder: float
@@ -44,6 +49,10 @@ class Preset:
     def conv_encoder(self, in_frame: int) -> int:
         """Priority-encoder width P of a convolution over maps of `in_frame` positions."""
         return max(1, in_frame // self.conv_encoder_divisor)
+
+    def fc_encoder(self, inputs: int) -> int:
+        """Priority-encoder width P of a fully connected layer, no wider than its `inputs`."""
+        return min(self.fc_encoder_width, inputs)
 
 
 def known_presets() -> list[str]:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hwmodel.accelerator import ceil_div, counter_range
+from hwmodel.cores import ceil_div, counter_range
 
 Counts = Sequence[Sequence[int]]
-Phase = Literal["start", "fetch", "compress", "hand_over", "step", "boundary", "group", "done", "flag"]
+Phase = Literal["start", "fetch", "compress", "hand_over", "step", "boundary", "group", "done", "flag", "rest", "again"]
 
 
 @dataclass
@@ -55,65 +55,82 @@ class _Iterator:
 
 def rtl_conv(counts: Counts, record: ConvRecord) -> Trace:
     """Step the published circuit over one image `counts[t][c]`, until both machines have stopped."""
-    trace = Trace()
+    return rtl_stream([counts], record)[0]
+
+
+def rtl_stream(images: Sequence[Counts], record: ConvRecord, *, pause: int = 0) -> list[Trace]:
+    """Step the published circuit over images without a reset between them, a trace an image.
+
+    Each image's start pulse comes `pause` cycles after the flag of the one before; 0 means in that very cycle.
+    Activations are noted with the image during which they end, their cycles counted from the first pulse.
+    """
+    traces = [Trace()]
     iterator = _Iterator()
     boundaries: list[tuple[int, int, int]] = []
-    compressor = _compressor(counts, record, iterator, trace)
-    cycle, phase, spikes = 0, "start", 0
+    compressor = _compressor(images, record, pause, iterator, traces)
+    cycle, pulse, phase, spikes = 0, 0, "start", 0
     offered = 0  # spikes on offer in the previous cycle's hand-over
-    finished = False
     t_and_g = (0, 0)
-    while not finished or iterator.state != "idle":
-        if not finished:
+    while phase != "flag" or iterator.state != "idle":
+        if phase != "flag":
             phase, spikes, t_and_g = next(compressor)
-            finished = phase == "flag"
-            if finished:
-                trace.latency = cycle
-            else:
-                trace.causes[_cause(phase, iterator)] += 1
-        if phase == "boundary" and not finished:
-            boundaries.append((cycle, *t_and_g))
-        ended = _advance(iterator, phase, spikes, offered, record, trace)
+            if phase in ("flag", "rest", "again"):
+                traces[-1].latency = traces[-1].latency or cycle - pulse
+            if phase == "again":
+                traces.append(Trace())
+                phase, pulse = "start", cycle
+            if phase not in ("flag", "rest"):
+                traces[-1].causes[_cause(phase, iterator)] += 1
+            if phase == "boundary":
+                boundaries.append((cycle, *t_and_g))
+        ended = _advance(iterator, phase, spikes, offered, record, traces[-1])
         if ended:
-            trace.idle_from = cycle + 1
+            traces[-1].idle_from = cycle + 1 - pulse
         if ended == "activate":
-            trace.activation_ends.append([cycle + 1])
+            traces[-1].activation_ends.append([cycle + 1])
         offered = spikes if phase == "hand_over" else 0
         cycle += 1
-    trace.activation_ends = [_file(end, boundaries) for (end,) in trace.activation_ends]
-    return trace
+    for trace in traces:
+        trace.activation_ends = [_file(end, boundaries) for (end,) in trace.activation_ends]
+    return traces
 
 
 def _compressor(
-    counts: Counts, record: ConvRecord, iterator: _Iterator, trace: Trace
+    images: Sequence[Counts], record: ConvRecord, pause: int, iterator: _Iterator, traces: list[Trace]
 ) -> Iterator[tuple[Phase, int, tuple[int, int]]]:
     """Machine A: the phase of each cycle, the spikes it offers, and where it is (step, group)."""
     yield "start", 0, (0, 0)
-    for g in range(record.groups):
-        for t, row in enumerate(counts):
-            for n in row:
-                yield "fetch", 0, (t, g)
-                for _ in range(2 * record.chunks + 2 * n):
-                    yield "compress", 0, (t, g)
-                counted = n % counter_range(record.spike_buffer)
-                trace.hazards["wraps"] += counted != n
-                waiting = counted > 0
-                while waiting:
-                    waiting = not iterator.available  # as visible in the cycle now starting
-                    yield "hand_over", counted, (t, g)
-                yield "step", 0, (t, g)
-            yield "boundary", 0, (t, g)
-        yield "group", 0, (0, g)
-    yield "done", 0, (0, 0)
+    for number, counts in enumerate(images):
+        if number:
+            yield from (("rest", 0, (0, 0)) for _ in range(pause))
+            yield "again", 0, (0, 0)
+        for g in range(record.groups):
+            for t, row in enumerate(counts):
+                for n in row:
+                    yield "fetch", 0, (t, g)
+                    for _ in range(2 * record.chunks + 2 * n):
+                        yield "compress", 0, (t, g)
+                    counted = n % counter_range(record.spike_buffer)
+                    traces[-1].hazards["wraps"] += counted != n
+                    waiting = counted > 0
+                    while waiting:
+                        waiting = not iterator.available  # as visible in the cycle now starting
+                        yield "hand_over", counted, (t, g)
+                    yield "step", 0, (t, g)
+                yield "boundary", 0, (t, g)
+            yield "group", 0, (0, g)
+        yield "done", 0, (0, 0)
     yield "flag", 0, (0, 0)
 
 
 def _cause(phase: str, iterator: _Iterator) -> str:
     if phase in ("fetch", "compress"):
         return phase
-    if phase == "hand_over" and not iterator.available and iterator.state != "idle":
-        return iterator.state
-    return "wait"
+    if phase != "hand_over":
+        return "wait"
+    if iterator.available:
+        return "hand_over"
+    return "wait" if iterator.state == "idle" else iterator.state
 
 
 def _advance(iterator: _Iterator, phase: str, spikes: int, offered: int, record: ConvRecord, trace: Trace) -> str:
@@ -178,10 +195,30 @@ def _file(end: int, boundaries: list[tuple[int, int, int]]) -> list[int]:
 
 
 def ideal_conv(counts: Counts, record: ConvRecord) -> Trace:
-    """The convolution as intended, with a diary of machine B from which each waiting cycle is looked up."""
-    trace = Trace()
+    """The convolution as intended."""
+    return ideal_stream([counts], record)[0]
+
+
+def ideal_stream(images: Sequence[Counts], record: ConvRecord) -> list[Trace]:
+    """The convolution as intended over images, each started when the compressor has done with the one before.
+
+    A diary of machine B, kept from image to image, says what each waiting cycle is for.
+    """
+    traces: list[Trace] = []
     diary: list[tuple[str, int, int]] = []  # what B does in [start, end)
     now = 0
+    for counts in images:
+        pulse, trace = now, Trace()
+        now = _compress_all(trace, diary, now, counts, record)
+        end = _await(trace, diary, now)  # the drain, beside which the next image begins
+        written = diary[-1][2] + 3 * record.cores + 1
+        trace.latency = _spend(trace, end, max(0, written - end), "wait") - pulse
+        traces.append(trace)
+    return traces
+
+
+def _compress_all(trace: Trace, diary: list[tuple[str, int, int]], now: int, counts: Counts, record: ConvRecord) -> int:
+    """Machine A over one image; the cycle from which it can take the next."""
     now = _spend(trace, now, 1, "wait")
     for _ in range(record.groups):
         for row in counts:
@@ -190,8 +227,9 @@ def ideal_conv(counts: Counts, record: ConvRecord) -> Trace:
                 now = _spend(trace, now, 2 * record.chunks + 2 * n, "compress")
                 if n:
                     now = _await(trace, diary, now)
-                    now = _spend(trace, now, 1, "wait")  # hand-over
+                    now = _spend(trace, now, 1, "hand_over")
                     diary.append(("accumulate", now, now + n * record.kernel**2))
+                    trace.accumulate_cycles += n * record.kernel**2
                 now = _spend(trace, now, 1, "wait")  # channel step
             if diary and diary[-1][0] == "activate":
                 now = _await(trace, diary, now)
@@ -199,11 +237,7 @@ def ideal_conv(counts: Counts, record: ConvRecord) -> Trace:
             start = max([now, *(end for _, _, end in diary)])
             diary.append(("activate", start, start + record.out_frame))
         now = _spend(trace, now, 1, "wait")  # group boundary
-    now = _spend(trace, now, 1, "wait")  # done
-    now = _await(trace, diary, now)
-    written = diary[-1][2] + 3 * record.cores + 1
-    trace.latency = _spend(trace, now, max(0, written - now), "wait")
-    return trace
+    return _spend(trace, now, 1, "wait")  # done
 
 
 def _spend(trace: Trace, now: int, cycles: int, cause: str) -> int:

@@ -1,23 +1,28 @@
-"""What a layer occupies: LUTs, flip-flops, BRAM and DSPs as a structural estimate.
+"""What a layer occupies: LUTs, flip-flops, BRAM, UltraRAM and DSPs as a structural estimate.
 
 The counts follow from the registers, memories and adders the published design describes, not from a
-synthesis run. They never fall when cores, bits, frames or steps grow. Take them for +-50 %. Constants
+synthesis run. They never fall when cores, bits, encoders, frames or steps grow. Take them for +-50 %. Constants
 without a named source are our own reading of what a structure of that kind costs in six-input LUTs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hwmodel.accelerator import Accelerator, ConvCore, Core, DenseCore, FcCore, ceil_div
-from hwmodel.device import Device
+from hwmodel.accelerator import Accelerator
+from hwmodel.cores import ConvCore, Core, DenseCore, FcCore, ceil_div
+from hwmodel.device import PARTS, Device
 
 BRAM18_BITS = 18 * 1024
 """Bits of half a BRAM36 (AMD UG573, UG473)."""
 
 BRAM18_WIDTH = 36
 """Widest port of half a BRAM36 in simple dual-port use (AMD UG573, UG473)."""
+
+URAM_WORDS, URAM_WIDTH, URAM_PORTS = 4096, 72, 2
+"""An UltraRAM block: 288 Kbit of fixed shape, each port reads or writes one word a cycle (AMD UG573)."""
 
 DSP_WIDE, DSP_NARROW = 25, 18
 """Operand widths of one DSP48 multiplier; the 7-series one, the smaller of the two families (AMD UG479)."""
@@ -60,20 +65,36 @@ class Resources:
     luts: int = 0
     flip_flops: int = 0
     bram36: float = 0.0
+    uram: int = 0
     dsp: int = 0
 
     def fits(self, device: Device) -> bool:
-        """Whether the device holds all of it."""
+        """Whether the device holds all of it.
+
+        Raises:
+            DeviceError: How much of an occupied part the device holds is unknown.
+        """
         return all(share <= 1 for share in self.utilisation(device).values())
 
     def utilisation(self, device: Device) -> dict[str, float]:
-        """Share of each of the device's parts, 0 to 1 and beyond."""
-        return {
-            "luts": self.luts / device.luts,
-            "flip_flops": self.flip_flops / device.flip_flops,
-            "bram36": self.bram36 / device.bram36,
-            "dsp": self.dsp / device.dsp,
-        }
+        """Share of each of the device's parts, 0 to 1 and beyond, by the names of `device.PARTS`.
+
+        Raises:
+            DeviceError: How much of an occupied part the device holds is unknown.
+        """
+        return {part: self.share(device, part) for part in PARTS}
+
+    def share(self, device: Device, part: str) -> float:
+        """Share of one part: 0 if none is occupied, infinite if some is and the device holds none.
+
+        Raises:
+            DeviceError: The part is occupied and how much the device holds is unknown.
+        """
+        used: float = getattr(self, part)
+        if used == 0:
+            return 0.0
+        available = device.available(part)
+        return used / available if available else math.inf
 
 
 def total_resources(parts: Iterable[Resources]) -> Resources:
@@ -83,6 +104,7 @@ def total_resources(parts: Iterable[Resources]) -> Resources:
         luts=sum(part.luts for part in parts),
         flip_flops=sum(part.flip_flops for part in parts),
         bram36=sum(part.bram36 for part in parts),
+        uram=sum(part.uram for part in parts),
         dsp=sum(part.dsp for part in parts),
     )
 
@@ -92,16 +114,19 @@ def layer_resources(core: Core, accelerator: Accelerator) -> Resources:
 
     Args:
         core: A layer of the accelerator, or one that could replace it.
-        accelerator: Gives steps, bit widths and schedule.
+        accelerator: Gives steps, bit widths, schedule and where weights are kept.
     """
     per_core = _dense_row(core, accelerator) if isinstance(core, DenseCore) else _neural_core(core, accelerator)
     shared = Resources() if isinstance(core, DenseCore) else _encoder(core)
-    halves = _weight_halves(core, accelerator) + _potential_halves(core, accelerator)
-    halves += _input_halves(core, accelerator)
+    halves = _potential_halves(core, accelerator) + _input_halves(core, accelerator)
+    in_uram = accelerator.weight_memory == "uram"
+    if not in_uram:
+        halves += _weight_halves(core, accelerator.weight_bits)
     return Resources(
         luts=CONTROL_LUTS + shared.luts + core.cores * per_core.luts,
         flip_flops=CONTROL_FFS + shared.flip_flops + core.cores * per_core.flip_flops,
         bram36=halves / 2,
+        uram=_weight_urams(core, accelerator.weight_bits) if in_uram else 0,
         dsp=core.cores * per_core.dsp,
     )
 
@@ -114,6 +139,12 @@ def weight_words(core: Core) -> int:
 def multipliers(wide_bits: int, narrow_bits: int) -> int:
     """DSPs of one multiplier."""
     return ceil_div(wide_bits, DSP_WIDE) * ceil_div(narrow_bits, DSP_NARROW)
+
+
+def address_bits(core: ConvCore | FcCore) -> int:
+    """Width of one spike's address: a position of a map, for fc one of all inputs."""
+    positions = core.inputs if isinstance(core, FcCore) else core.in_frame
+    return max(1, (positions - 1).bit_length())
 
 
 def _fan_in(core: Core) -> int:
@@ -145,14 +176,24 @@ def _encoder(core: ConvCore | FcCore) -> Resources:
     positions = core.inputs if isinstance(core, FcCore) else core.in_frame
     buffered = 0
     if isinstance(core, ConvCore):
-        buffered = SPIKE_BUFFERS * ceil_div(core.spike_buffer, LUT_RAM_BITS) * _address_bits(positions)
+        buffered = SPIKE_BUFFERS * ceil_div(core.spike_buffer, LUT_RAM_BITS) * address_bits(core)
     return Resources(luts=LUTS_PER_ENCODER_BIT * core.penc + buffered, flip_flops=positions + core.penc)
 
 
-def _weight_halves(core: Core, accelerator: Accelerator) -> int:
+def _weight_halves(core: Core, bits: int) -> int:
     """Weights are spread over the cores; a half BRAM may serve two neighbours through its two ports."""
-    ports = core.cores * ceil_div(accelerator.weight_bits, BRAM18_WIDTH)
-    return max(ceil_div(weight_words(core) * accelerator.weight_bits, BRAM18_BITS), ports)
+    ports = core.cores * ceil_div(bits, BRAM18_WIDTH)
+    return max(ceil_div(weight_words(core) * bits, BRAM18_BITS), ports)
+
+
+def _weight_urams(core: Core, bits: int) -> int:
+    """The same in UltraRAM; a word holds whole weights, or several words side by side one wide weight.
+
+    Picking a weight out of its word is not counted.
+    """
+    beside = ceil_div(bits, URAM_WIDTH)
+    words = ceil_div(weight_words(core), max(1, URAM_WIDTH // bits))
+    return beside * max(ceil_div(words, URAM_WORDS), ceil_div(core.cores, URAM_PORTS))
 
 
 def _potential_halves(core: Core, accelerator: Accelerator) -> int:
@@ -168,12 +209,8 @@ def _input_halves(core: Core, accelerator: Accelerator) -> int:
     maps = copies * _memory_halves(accelerator.time_steps * core.in_channels, core.in_frame)
     if isinstance(core, ConvCore):
         return maps
-    return maps + _memory_halves(accelerator.time_steps * core.inputs, _address_bits(core.inputs))
+    return maps + _memory_halves(accelerator.time_steps * core.inputs, address_bits(core))
 
 
 def _memory_halves(words: int, bits: int) -> int:
     return max(ceil_div(words * bits, BRAM18_BITS), ceil_div(bits, BRAM18_WIDTH))
-
-
-def _address_bits(positions: int) -> int:
-    return max(1, (positions - 1).bit_length())

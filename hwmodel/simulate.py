@@ -5,39 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwmodel.accelerator import Accelerator
 from hwmodel.activity import check_activity
-from hwmodel.cycles import LayerCycles, layer_cycles
-from hwmodel.kernels import HAZARDS
+from hwmodel.circuit import HAZARDS
+from hwmodel.cycles import LayerCycles, network_cycles
+from hwmodel.kernels import Counts, Ints
 from hwmodel.power import ENERGY_CAUSES, layer_energy
 from hwmodel.report import simulation_report
 from hwmodel.resources import Resources, layer_resources, total_resources
+from hwmodel.table import report_table
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
-def simulate(accelerator: Accelerator, activity: Sequence[Ints]) -> Simulation:
+def simulate(accelerator: Accelerator, activity: Sequence[Counts | Ints]) -> Simulation:
     """Simulate a set of images.
 
     Args:
         accelerator: The network as built.
-        activity: For each layer the spikes at its input `(images, T, channels)` int64, pooled maps counted
-            after pooling; all zeros is legal. A dense first layer's entry may have no channels.
+        activity: For each layer the spikes at its input `(images, T, channels)` of any integer type, pooled maps
+            counted after pooling; all zeros is legal. A dense first layer's entry may have no channels.
 
     Raises:
         ActivityError: The counts do not fit the accelerator, or there is no image.
     """
     counts = check_activity(accelerator, activity)
-    layers = tuple(
-        layer_cycles(core, layer, accelerator.mode) for core, layer in zip(accelerator.layers, counts, strict=True)
-    )
-    return Simulation(accelerator=accelerator, activity=counts, layers=layers)
+    layers, latency = network_cycles(accelerator.layers, counts, accelerator.mode)
+    return Simulation(accelerator=accelerator, activity=counts, layers=layers, latency=latency)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,26 +50,28 @@ class Simulation:
         accelerator: As passed in.
         activity: Checked counts, an entry a layer.
         layers: Cycles, causes and hazards of each layer.
+        latency: Cycles from an image's start to its result `(images,)`.
     """
 
     accelerator: Accelerator
-    activity: tuple[Ints, ...]
+    activity: tuple[Counts, ...]
     layers: tuple[LayerCycles, ...]
+    latency: Ints
 
     @cached_property
     def cycles(self) -> Ints:
-        """Latency of each layer in cycles `(images, layers)`."""
+        """Cycles of each layer `(images, layers)`; they add up to the latency but in `tlm` mode."""
         return np.stack([layer.cycles for layer in self.layers], axis=1)
 
     @cached_property
     def causes(self) -> Floats:
-        """Mean cycles by cause `(layers, 5)`, in the order of `kernels.CAUSES`; rows sum to the mean."""
+        """Mean cycles by cause `(layers, 6)`, in the order of `kernels.CAUSES`; rows sum to the mean."""
         return np.stack([layer.causes.mean(axis=0) for layer in self.layers])
 
     @cached_property
     def latency_s(self) -> Floats:
-        """Time from an image's start to its result `(images,)` [s]: the sum of the layers."""
-        latency: Floats = self.cycles.sum(axis=1) / self.accelerator.clock_hz
+        """Time from an image's start to its result `(images,)` [s]."""
+        latency: Floats = self.latency / self.accelerator.clock_hz
         return latency
 
     @property
@@ -166,8 +170,8 @@ class Simulation:
 
     @property
     def first_layer_share(self) -> float:
-        """The first layer's part of the mean latency, 0 to 1."""
-        return float(self.cycles[:, 0].mean() / self.cycles.sum(axis=1).mean())
+        """The first layer's part of the mean latency, 0 to 1; in `tlm` mode others work at the same time."""
+        return float(self.cycles[:, 0].mean() / self.latency.mean())
 
     @property
     def bottleneck(self) -> str:
@@ -186,3 +190,13 @@ class Simulation:
     def report(self) -> dict[str, Any]:
         """Everything above as plain numbers and strings for JSON; unknown energies are `None`, never 0."""
         return simulation_report(self)
+
+    def table(self) -> str:
+        """The report for people, at most 120 columns wide."""
+        return report_table(self.report())
+
+    def figure(self) -> Figure:
+        """The report as a plotly figure: latency and energy by cause and layer."""
+        from hwmodel.figures import breakdown_figure  # plotly takes a while to import
+
+        return breakdown_figure(self.report())

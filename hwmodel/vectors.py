@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hwmodel import kernels
-from hwmodel.accelerator import ConvCore, DenseCore, FcCore, check_rtl
+from hwmodel import circuit, kernels
+from hwmodel.circuit import HAZARDS, REGISTERS
+from hwmodel.cores import ConvCore, DenseCore, FcCore
 from hwmodel.cycles import conv_timing, fc_timing
 from hwmodel.errors import AcceleratorError, VectorError
-from hwmodel.kernels import CAUSES, HAZARDS
+from hwmodel.kernels import CAUSES, Counts, Ints
+from hwmodel.limits import check_rtl
 
-Ints = NDArray[np.int64]
 Record: TypeAlias = Mapping[str, Any]
 Fields: TypeAlias = dict[str, Any]
 
@@ -134,8 +134,10 @@ def _conv(vector: Record) -> Fields:
     check_rtl(core)
     bounds = np.empty(core.groups("rtl") * len(counts), np.int64)
     ends = np.empty_like(bounds)
-    latency, _, worked, activations = kernels.conv_rtl(
-        counts, conv_timing(core, "rtl"), _zeros(CAUSES), _zeros(HAZARDS), bounds, ends
+    registers = np.empty(REGISTERS, np.int64)
+    circuit.reset(registers)
+    latency, _, worked, activations = circuit.conv_rtl(
+        counts, conv_timing(core, "rtl"), 0, registers, _zeros(CAUSES), _zeros(HAZARDS), bounds, ends
     )
     return {
         "cycles": int(latency),
@@ -174,7 +176,7 @@ def _fc(vector: Record) -> Fields:
         penc=_number(params, "penc"),
     )
     check_rtl(core)
-    latency, strobes = kernels.fc_cycles(counts.sum(axis=1), fc_timing(core, "rtl"), _zeros(CAUSES))
+    latency, strobes = kernels.fc_cycles(counts.sum(axis=1, dtype=np.int64), fc_timing(core, "rtl"), _zeros(CAUSES))
     return {"cycles": int(latency), "accumulate_cycles": int(strobes)}
 
 
@@ -208,7 +210,7 @@ _REPLAYS: dict[str, tuple[Callable[[Record], Fields], dict[str, type]]] = {
 }
 
 
-def _counts(vector: Record, *, frame: int) -> Ints:
+def _counts(vector: Record, *, frame: int) -> Counts:
     """Spikes of each map `(T, C)`, unpacked and checked against the vector's own parameters."""
     params, spikes = _get(vector, "params", dict), _get(vector, "spikes", dict)
     shape = [_number(params, "time_steps"), _number(params, "in_channels"), frame]
@@ -222,7 +224,7 @@ def _counts(vector: Record, *, frame: int) -> Ints:
     if len(packed) != shape[0] * shape[1] * row:
         raise VectorError(f"spikes.data holds {len(packed)} bytes, shape {shape} needs {shape[0] * shape[1] * row}")
     bits = np.unpackbits(np.frombuffer(packed, np.uint8).reshape(shape[0], shape[1], row), axis=-1, bitorder="little")
-    counts: Ints = bits[..., :frame].sum(axis=-1, dtype=np.int64)
+    counts: Counts = bits[..., :frame].sum(axis=-1, dtype=np.int32)
     if int(counts.sum()) != _get(vector, "total_spikes", int):
         raise VectorError(f"spikes.data holds {int(counts.sum())} spikes, total_spikes says {vector['total_spikes']}")
     return counts

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from hwmodel.accelerator import LayerShape
+from hwmodel.cores import LayerShape
 from objectives.errors import NetworkError
 
 _CONV = re.compile(r"([1-9]\d*)C([1-9]\d*)(?:p(\d+))?")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hwmodel.accelerator import check_cores
 from hwmodel.device import load_device
 from hwmodel.errors import HwmodelError
+from hwmodel.limits import check_cores
 from objectives.architecture import check_network, layer_shapes
 from objectives.data import describe
 from objectives.errors import NetworkError, SpecError

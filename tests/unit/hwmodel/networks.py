@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwmodel.accelerator import Accelerator, DenseCore, LayerShape, build_accelerator
+from hwmodel.accelerator import Accelerator, build_accelerator
+from hwmodel.cores import DenseCore, LayerShape
 
 SMALL = (
     LayerShape("conv1", "conv", in_channels=3, in_frame=64, out_channels=8, out_frame=36, kernel=3),

@@ -7,18 +7,11 @@ from typing import Any
 
 import pytest
 
-from hwmodel.accelerator import (
-    ConvCore,
-    DenseCore,
-    FcCore,
-    LayerShape,
-    build_accelerator,
-    check_cores,
-    check_rtl,
-    check_shapes,
-)
+from hwmodel.accelerator import build_accelerator
+from hwmodel.cores import ConvCore, DenseCore, FcCore, LayerShape
 from hwmodel.device import known_devices, load_device
 from hwmodel.errors import AcceleratorError, DeviceError, HwmodelError
+from hwmodel.limits import check_cores, check_rtl, check_shapes
 from hwmodel.preset import load_preset
 from tests.unit.hwmodel.networks import SMALL, small_accelerator
 
@@ -31,7 +24,7 @@ def test_the_preset_sets_encoders_and_buffers() -> None:
     assert (conv2.penc, conv2.chunks, conv2.groups("ideal")) == (2, 5, 4)
     assert isinstance(fc1, FcCore)
     assert isinstance(fc2, FcCore)
-    assert (fc1.penc, fc1.inputs, fc1.chunks) == (200, 48, 1)
+    assert (fc1.penc, fc1.inputs, fc1.chunks) == (48, 48, 1)
     assert (fc1.groups("ideal"), fc1.groups("rtl")) == (4, 5)
 
 
@@ -206,3 +199,51 @@ def test_the_paper_s_network_builds_in_rtl_mode() -> None:
         device="xcku115",
     )
     assert [core.kind for core in built.layers] == ["dense", "conv", "fc", "fc"]
+
+
+def test_encoders_are_the_builders_choice() -> None:
+    built = small_accelerator(encoder_widths=[8, None, 12, 20])
+    conv1, conv2, fc1, fc2 = built.layers
+    assert isinstance(conv1, ConvCore)
+    assert isinstance(conv2, ConvCore)
+    assert isinstance(fc1, FcCore)
+    assert isinstance(fc2, FcCore)
+    assert (conv1.penc, conv2.penc, fc1.penc, fc2.penc) == (8, 2, 12, 20)
+    assert (conv1.chunks, fc1.chunks, fc2.chunks) == (8, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        ([65, None, None, None], "conv1: encoder width 65: expected 1 to 64, the positions of a map"),
+        ([None, None, 49, None], "fc1: encoder width 49: expected 1 to 48, the inputs"),
+        ([None, 0, None, None], "conv2: encoder width 0: expected 1 to 9, the positions of a map"),
+        ([None, 2.5, None, None], "conv2: encoder width 2.5: expected 1 to 9"),
+        ([8, 8], "encoder_widths has 2 entries; expected 4: conv1, conv2, fc1, fc2"),
+    ],
+)
+def test_an_encoder_wider_than_what_it_searches_is_refused(widths: list[Any], message: str) -> None:
+    with pytest.raises(AcceleratorError, match=message):
+        small_accelerator(encoder_widths=widths)
+
+
+def test_a_dense_layer_has_no_encoder_to_choose() -> None:
+    with pytest.raises(AcceleratorError, match=r"encoder_widths.0 = 8: conv1 is dense and has no encoder"):
+        small_accelerator(dense_first=True, encoder_widths=[8, None, None, None])
+
+
+def test_an_empty_spike_buffer_is_refused() -> None:
+    built = small_accelerator()
+    assert isinstance(built.layers[0], ConvCore)
+    with pytest.raises(AcceleratorError, match="conv1: spike buffer of 0 entries"):
+        replace(built, layers=(replace(built.layers[0], spike_buffer=0), *built.layers[1:]))
+
+
+def test_the_systemc_model_has_three_fully_connected_layers() -> None:
+    with pytest.raises(AcceleratorError, match="three fully connected layers, got conv-conv-fc-fc"):
+        small_accelerator(mode="tlm")
+
+
+def test_ultraram_is_refused_where_there_is_none() -> None:
+    with pytest.raises(AcceleratorError, match="device xcku115 has none; use 'bram'"):
+        replace(small_accelerator(), weight_memory="uram")

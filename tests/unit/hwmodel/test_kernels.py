@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hwmodel import kernels, reference
-from hwmodel.accelerator import counter_range
-from hwmodel.kernels import CAUSES, HAZARDS, ConvTiming, FcTiming
+from hwmodel import circuit, kernels, reference
+from hwmodel.circuit import HAZARDS, REGISTERS
+from hwmodel.cores import counter_range
+from hwmodel.kernels import CAUSES, ConvTiming, FcTiming
 from hwmodel.reference import ConvRecord
 from hwmodel.vectors import file_activations
 
@@ -47,15 +48,21 @@ def named(names: tuple[str, ...], values: NDArray[np.int64]) -> dict[str, int]:
 
 
 def run_rtl(counts: Counts, record: ConvRecord) -> Run:
+    registers = np.empty(REGISTERS, np.int64)
+    circuit.reset(registers)
+    return run_rtl_at(0, counts, record, registers)
+
+
+def run_rtl_at(pulse: int, counts: Counts, record: ConvRecord, registers: NDArray[np.int64]) -> Run:
     causes, hazards = np.zeros(len(CAUSES), np.int64), np.zeros(len(HAZARDS), np.int64)
     bounds = np.zeros(record.groups * len(counts), np.int64)
     ends = np.zeros_like(bounds)
-    latency, busy, worked, activations = kernels.conv_rtl(
-        np.array(counts, np.int64), timing_of(record, "rtl"), causes, hazards, bounds, ends
+    flag, busy, worked, activations = circuit.conv_rtl(
+        np.array(counts, np.int32), timing_of(record, "rtl"), pulse, registers, causes, hazards, bounds, ends
     )
     return Run(
-        latency,
-        busy,
+        flag - pulse,
+        busy - pulse,
         worked,
         named(CAUSES, causes),
         named(HAZARDS, hazards),
@@ -65,7 +72,8 @@ def run_rtl(counts: Counts, record: ConvRecord) -> Run:
 
 def run_ideal(counts: Counts, record: ConvRecord) -> tuple[int, dict[str, int]]:
     causes = np.zeros(len(CAUSES), np.int64)
-    latency = kernels.conv_ideal(np.array(counts, np.int64), timing_of(record, "ideal"), causes)
+    registers = np.zeros(2, np.int64)
+    _, latency, _ = kernels.conv_ideal(np.array(counts, np.int32), timing_of(record, "ideal"), 0, registers, causes)
     return latency, named(CAUSES, causes)
 
 
@@ -81,7 +89,7 @@ def in_order(counter: Counter[str], names: tuple[str, ...]) -> dict[str, int]:
 
 records = st.builds(
     ConvRecord,
-    groups=st.integers(1, 3),
+    groups=st.integers(1, 4),
     chunks=st.integers(1, 5),
     spike_buffer=st.sampled_from([4, 8, 13, 16, 32]),
     kernel=st.integers(2, 5),
@@ -98,10 +106,15 @@ def count_matrices(draw: st.DrawFn) -> Counts:
     return draw(st.lists(row, min_size=1, max_size=4))
 
 
-@given(count_matrices(), records)
+@given(records, st.integers(0, 2**32 - 1))
 @settings(max_examples=400, deadline=None, derandomize=True)
-def test_rtl_convolution_equals_the_stepped_circuit(counts: Counts, record: ConvRecord) -> None:
-    check_rtl_against_twin(counts, record)
+def test_rtl_convolution_equals_the_stepped_circuit(record: ConvRecord, seed: int) -> None:
+    """Fifty count matrices for each of 400 circuits: 20,000 cases."""
+    rng = np.random.default_rng(seed)
+    for _ in range(50):
+        shape = (int(rng.integers(1, 5)), int(rng.integers(1, 4)))
+        spikes = rng.integers(0, rng.choice([2, 4, 21]), shape) * (rng.random(shape) < rng.random())
+        check_rtl_against_twin(spikes.tolist(), record)
 
 
 def check_rtl_against_twin(counts: Counts, record: ConvRecord) -> Run:
@@ -191,7 +204,7 @@ def test_ideal_convolution_by_hand() -> None:
     record = ConvRecord(groups=1, chunks=4, spike_buffer=4, kernel=2, out_frame=4, cores=1)
     latency, causes = run_ideal([[4, 1]], record)
     assert latency == 48
-    assert causes == {"fetch": 2, "compress": 26, "accumulate": 4, "activate": 4, "wait": 12}
+    assert causes == {"fetch": 2, "compress": 26, "accumulate": 4, "activate": 4, "hand_over": 2, "wait": 10}
 
 
 def test_ideal_convolution_activates_silent_steps_too() -> None:
@@ -207,14 +220,14 @@ def test_fully_connected_by_hand() -> None:
     # T = 2 with 3 and 0 spikes, C = 1, M = 1, two passes, write-back 4 (ideal, two cores).
     latency, strobes, causes = run_fc([3, 0], passes=2, channels=1, chunks=1, tail=4)
     assert (latency, strobes) == (42, 4)
-    assert causes == {"fetch": 4, "compress": 10, "accumulate": 8, "activate": 4, "wait": 16}
+    assert causes == {"fetch": 4, "compress": 10, "accumulate": 8, "activate": 4, "hand_over": 0, "wait": 16}
     assert run_fc([3, 0], passes=3, channels=1, chunks=1, tail=0)[0] == 47
 
 
 def test_dense_by_hand() -> None:
     causes = np.zeros(len(CAUSES), np.int64)
     assert kernels.dense_cycles(2 * 3, 9, 4, causes) == 6 * (9 + 4 + 2) + 1
-    assert causes.tolist() == [0, 0, 54, 0, 37]
+    assert causes.tolist() == [0, 0, 54, 0, 0, 37]
 
 
 def test_rtl_latency_of_a_silent_input_is_the_closed_form() -> None:
@@ -262,13 +275,59 @@ def test_a_full_map_wraps_the_spike_counter() -> None:
 
 def test_batches_equal_single_images() -> None:
     rng = np.random.default_rng(5)
-    counts = rng.integers(0, 9, (6, 4, 3))
+    counts = rng.integers(0, 9, (6, 4, 3)).astype(np.int32)
     record = ConvRecord(groups=2, chunks=3, spike_buffer=8, kernel=3, out_frame=20, cores=2)
-    cycles, busy = np.zeros(6, np.int64), np.zeros(6, np.int64)
-    causes, hazards = np.zeros((6, 5), np.int64), np.zeros((6, 5), np.int64)
-    kernels.conv_rtl_images(counts, timing_of(record, "rtl"), cycles, busy, causes, hazards)
+    cycles, busy, worked = (np.zeros(6, np.int64) for _ in range(3))
+    causes, hazards = np.zeros((6, len(CAUSES)), np.int64), np.zeros((6, len(HAZARDS)), np.int64)
+    circuit.conv_rtl_images(counts, timing_of(record, "rtl"), cycles, busy, worked, causes, hazards)
     for image in range(6):
         run = run_rtl(counts[image].tolist(), record)
         assert (run.latency, run.busy) == (cycles[image], busy[image])
+        assert worked[image] == run.accumulate_cycles + 19 * len(run.activation_ends)
         assert list(run.causes.values()) == causes[image].tolist()
         assert list(run.hazards.values()) == hazards[image].tolist()
+
+
+@given(st.lists(count_matrices(), min_size=2, max_size=4), records, st.integers(0, 60))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_an_rtl_stream_equals_the_stepped_circuit(images: list[Counts], record: ConvRecord, pause: int) -> None:
+    """Without a reset an image meets what the one before left in the iterator."""
+    registers = np.empty(REGISTERS, np.int64)
+    circuit.reset(registers)
+    pulse = 0
+    for counts, twin in zip(images, reference.rtl_stream(images, record, pause=pause), strict=True):
+        run = run_rtl_at(pulse, counts, record, registers)
+        assert run.latency == twin.latency
+        assert run.causes == in_order(twin.causes, CAUSES)
+        assert run.hazards == in_order(twin.hazards, HAZARDS)
+        pulse += run.latency + pause
+
+
+@given(st.lists(count_matrices(), min_size=2, max_size=4), records)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_an_ideal_stream_equals_its_twin(images: list[Counts], record: ConvRecord) -> None:
+    registers = np.zeros(2, np.int64)
+    pulse = 0
+    for counts, twin in zip(images, reference.ideal_stream(images, record), strict=True):
+        causes = np.zeros(len(CAUSES), np.int64)
+        ready, done, worked = kernels.conv_ideal(
+            np.array(counts, np.int32), timing_of(record, "ideal"), pulse, registers, causes
+        )
+        assert done - pulse == twin.latency
+        assert named(CAUSES, causes) == in_order(twin.causes, CAUSES)
+        assert worked == twin.accumulate_cycles + record.groups * len(counts) * record.out_frame
+        pulse = ready
+
+
+@given(count_matrices(), records, st.sets(st.integers(1, 9), min_size=1))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_all_numbers_of_groups_come_from_one_run(counts: Counts, record: ConvRecord, numbers: set[int]) -> None:
+    groups = np.array(sorted(numbers), np.int64)
+    image = np.array([counts], np.int32)
+    flag, ready, idle = (np.zeros((len(groups), 1), np.int64) for _ in range(3))
+    circuit.conv_rtl_by_groups(image, timing_of(record, "rtl"), groups, flag)
+    kernels.conv_ideal_by_groups(image, timing_of(record, "ideal"), groups, ready, idle)
+    for k, number in enumerate(groups.tolist()):
+        alone = replace(record, groups=number)
+        assert flag[k, 0] == run_rtl(counts, alone).latency
+        assert max(ready[k, 0], idle[k, 0] + 3 * record.cores + 1) == run_ideal(counts, alone)[0]

@@ -1,4 +1,4 @@
-"""Energy and resources: hand-computed events, and what may never get cheaper."""
+"""Energy: hand-computed events, and what may never get cheaper."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hwmodel.accelerator import Accelerator, ConvCore, Core, DenseCore, FcCore, divisors
-from hwmodel.power import clock_power, event_energies, layer_events
-from hwmodel.resources import Resources, layer_resources, multipliers, total_resources, weight_words
+from hwmodel.accelerator import Accelerator
+from hwmodel.cores import ConvCore, Core, DenseCore, FcCore, divisors
+from hwmodel.device import load_device
+from hwmodel.errors import DeviceError
+from hwmodel.power import ENERGY_CAUSES, clock_power, event_energies, layer_energy, layer_events
+from hwmodel.resources import Resources, layer_resources, total_resources
 from hwmodel.simulate import simulate
 from tests.unit.hwmodel.networks import SMALL, random_activity, small_accelerator
 
@@ -30,9 +33,28 @@ def more_spikes(activity: list[NDArray[np.int64]], accelerator: Accelerator, see
     ]
 
 
-def area(accelerator: Accelerator) -> NDArray[np.float64]:
-    parts = [layer_resources(core, accelerator) for core in accelerator.layers]
-    return np.array([[part.luts, part.flip_flops, part.bram36, part.dsp] for part in parts])
+def in_memory(accelerator: Accelerator, memory: Literal["bram", "uram"]) -> Accelerator:
+    """The same on a device with UltraRAM, whose static power is made up."""
+    device = replace(load_device("xcvu13p"), static_w=3.0)
+    return replace(accelerator, device=device, weight_memory=memory)
+
+
+def energy_of_half_a_second(accelerator: Accelerator, activity: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """By layer, image and cause: each image holds the accelerator as long, whatever it does."""
+    images = np.ones(len(activity[0]))
+    return np.array(
+        [
+            layer_energy(
+                core,
+                counts,
+                accelerator,
+                resources=layer_resources(core, accelerator),
+                interval_s=0.5 * images,
+                share=images / len(activity),
+            )
+            for core, counts in zip(accelerator.layers, activity, strict=True)
+        ]
+    )
 
 
 def test_events_of_a_convolution_by_hand() -> None:
@@ -68,6 +90,35 @@ def test_event_energies_scale_with_the_width_they_move() -> None:
     half_membranes = event_energies(core, replace(accelerator, membrane_bits=16))
     assert (half_weights / full).tolist() == [1, 0.5, 1, 1, 1, 1]
     assert (half_membranes / full).tolist() == [0.5, 1, 0.5, 0.5, 1, 0.5]
+
+
+@pytest.mark.parametrize("bits", [4, 8, 32, 64])
+def test_event_energies_are_linear_in_the_bits_of_weights_and_membranes(bits: int) -> None:
+    accelerator = replace(small_accelerator(), weight_bits=bits, membrane_bits=bits)
+    per_bit = np.array([3.95, 21.0, 21.0, 21.0, 0, 24.1]) * 1e-12 / 32
+    of_nine_positions = 1.23e-12 * 4 / 10  # a spike's address has 4 bits, the figure is for 10
+    expected = per_bit * bits + [0, 0, 0, 0, of_nine_positions, 0]
+    np.testing.assert_allclose(event_energies(accelerator.layers[1], accelerator), expected, rtol=1e-12)
+
+
+def test_a_dense_layer_multiplies_and_encodes_nothing() -> None:
+    accelerator = replace(small_accelerator(dense_first=True), weight_bits=8, membrane_bits=24)
+    energies = event_energies(accelerator.layers[0], accelerator) * 1e12
+    assert energies.tolist() == pytest.approx([20.2 / 2, 21.0 / 4, 21.0 * 3 / 4, 21.0 * 3 / 4, 0, 24.1 * 3 / 4])
+
+
+def test_a_wider_address_costs_the_encoder_more() -> None:
+    accelerator = small_accelerator()
+    conv2, fc1 = accelerator.layers[1:3]  # 9 positions; 48 inputs
+    encoder = [event_energies(core, accelerator)[4] for core in (conv2, fc1)]
+    assert encoder == pytest.approx([1.23e-12 * 0.4, 1.23e-12 * 0.6])
+
+
+def test_weights_in_ultraram_cost_more_to_read_and_nothing_else() -> None:
+    bram, uram = (in_memory(small_accelerator(), memory) for memory in ("bram", "uram"))
+    for core in bram.layers:
+        ratio = event_energies(core, uram) / event_energies(core, bram)
+        np.testing.assert_allclose(ratio, [1, 8**0.5, 1, 1, 1, 1], rtol=1e-3)
 
 
 def test_clock_power_is_linear_in_frequency_and_never_free() -> None:
@@ -110,46 +161,109 @@ def test_more_spikes_never_cost_less_event_energy_in_rtl_mode() -> None:
     assert full.sum() > part.sum()
 
 
-@given(SEEDS, CORES, st.booleans(), st.tuples(*[st.integers(1, 40)] * 3), st.tuples(*[st.integers(0, 30)] * 3))
+BITS = st.tuples(*[st.integers(1, 80)] * 3)
+MEMORIES = st.sampled_from(["bram", "uram"])
+
+
+@given(SEEDS, CORES, st.booleans(), BITS, BITS, MEMORIES)
 @PROPERTY
-def test_more_bits_never_cost_less_energy_or_area(
+def test_more_bits_never_cost_less_energy(
     seed: int,
     cores: tuple[int, ...],
     dense_first: bool,
-    bits: tuple[int, int, int],
-    extra: tuple[int, int, int],
+    first: tuple[int, int, int],
+    second: tuple[int, int, int],
+    memory: Literal["bram", "uram"],
 ) -> None:
-    built = small_accelerator(neural_cores=cores, dense_first=dense_first)
+    built = in_memory(small_accelerator(neural_cores=cores, dense_first=dense_first), memory)
     activity = random_activity(built, seed=seed)
-    narrow = replace(built, weight_bits=bits[0], membrane_bits=bits[1], pixel_bits=bits[2])
-    wide = replace(
-        built,
-        weight_bits=bits[0] + extra[0],
-        membrane_bits=bits[1] + extra[1],
-        pixel_bits=bits[2] + extra[2],
+    narrow, wide = (
+        simulate(replace(built, weight_bits=bits[0], membrane_bits=bits[1], pixel_bits=bits[2]), activity)
+        for bits in (np.minimum(first, second).tolist(), np.maximum(first, second).tolist())
     )
-    assert (area(wide) >= area(narrow)).all()
-    assert (simulate(wide, activity).energy_j >= simulate(narrow, activity).energy_j).all()
+    assert (wide.layer_energy_j >= narrow.layer_energy_j).all()
 
 
-@given(CORES, CORES, st.booleans(), st.integers(1, 40), st.integers(1, 40))
+@given(CORES, CORES, st.booleans(), st.integers(1, 80), st.integers(1, 80), MEMORIES)
 @PROPERTY
-def test_more_cores_never_cost_less_area_power_or_event_energy(
-    first: tuple[int, ...], second: tuple[int, ...], dense_first: bool, weight_bits: int, membrane_bits: int
+def test_more_cores_never_cost_less_clock_power_or_event_energy(
+    first: tuple[int, ...],
+    second: tuple[int, ...],
+    dense_first: bool,
+    weight_bits: int,
+    membrane_bits: int,
+    memory: Literal["bram", "uram"],
 ) -> None:
     few, many = (
         replace(
-            small_accelerator(neural_cores=cores, dense_first=dense_first),
+            in_memory(small_accelerator(neural_cores=cores, dense_first=dense_first), memory),
             weight_bits=weight_bits,
             membrane_bits=membrane_bits,
         )
         for cores in (np.minimum(first, second).tolist(), np.maximum(first, second).tolist())
     )
-    assert (area(many) >= area(few)).all()
     powers = [clock_power(total(accelerator), accelerator.clock_hz) for accelerator in (few, many)]
     assert powers[1] >= powers[0]
     for index, counts in enumerate(random_activity(few, seed=1)):
         assert event_joules(few.layers[index], counts, few) == event_joules(many.layers[index], counts, many)
+
+
+@given(SEEDS, CORES, CORES, BITS, BITS, st.tuples(*[st.floats(1e6, 1e9)] * 2), MEMORIES, st.booleans())
+@PROPERTY
+def test_over_equal_time_more_of_anything_never_costs_less(
+    seed: int,
+    cores: tuple[int, ...],
+    other_cores: tuple[int, ...],
+    bits: tuple[int, int, int],
+    other_bits: tuple[int, int, int],
+    clocks: tuple[float, float],
+    memory: Literal["bram", "uram"],
+    dense_first: bool,
+) -> None:
+    less, more = (
+        replace(
+            in_memory(small_accelerator(neural_cores=pick(cores, other_cores), dense_first=dense_first), memory),
+            weight_bits=pick(bits[0], other_bits[0]),
+            membrane_bits=pick(bits[1], other_bits[1]),
+            clock_hz=pick(*clocks),
+        )
+        for pick in (lambda *values: np.min(values, axis=0).tolist(), lambda *values: np.max(values, axis=0).tolist())
+    )
+    activity = random_activity(less, seed=seed, rate=0.1)
+    dear = energy_of_half_a_second(more, more_spikes(activity, more, seed))
+    assert (dear >= energy_of_half_a_second(less, activity)).all()
+
+
+@given(SEEDS, CORES, st.tuples(*[st.floats(1e6, 1e9)] * 2), st.sampled_from(["sequential", "ping_pong"]))
+@PROPERTY
+def test_a_faster_clock_saves_static_energy_and_nothing_else(
+    seed: int, cores: tuple[int, ...], clocks: tuple[float, float], schedule: Literal["sequential", "ping_pong"]
+) -> None:
+    built = small_accelerator(neural_cores=cores, schedule=schedule)
+    activity = random_activity(built, seed=seed)
+    slow, fast = (simulate(replace(built, clock_hz=clock), activity) for clock in sorted(clocks))
+    static, clock = (ENERGY_CAUSES.index(cause) for cause in ("static", "clock"))
+    before, after = slow.layer_energy_j, fast.layer_energy_j
+    np.testing.assert_allclose(after[..., static], before[..., static] * (min(clocks) / max(clocks)), rtol=1e-12)
+    np.testing.assert_allclose(after[..., clock], before[..., clock], rtol=1e-12)
+    np.testing.assert_array_equal(after[..., clock + 1 :], before[..., clock + 1 :])
+    assert fast.power_w >= slow.power_w * (1 - 1e-12)
+
+
+def test_more_cores_may_cost_less_in_all_because_they_take_less_time() -> None:
+    few, many = (small_accelerator(neural_cores=cores) for cores in ([1, 1, 1, 1], [8, 12, 20, 10]))
+    activity = random_activity(few, seed=1)
+    slow, fast = (simulate(accelerator, activity) for accelerator in (few, many))
+    assert (fast.latency_s < slow.latency_s).all()
+    assert (fast.energy_j < slow.energy_j).all()
+    assert (fast.layer_energy_j[..., 1].sum(axis=1) < slow.layer_energy_j[..., 1].sum(axis=1)).all()
+    assert (fast.layer_energy_j[..., 2:] == slow.layer_energy_j[..., 2:]).all()
+
+
+def test_energy_is_refused_where_static_power_is_unknown() -> None:
+    accelerator = small_accelerator(device="xcvu13p")
+    with pytest.raises(DeviceError, match=r"device xcvu13p: static power is unknown \(static_w\)"):
+        energy_of_half_a_second(accelerator, random_activity(accelerator, seed=1))
 
 
 def total(accelerator: Accelerator) -> Resources:
@@ -159,34 +273,3 @@ def total(accelerator: Accelerator) -> Resources:
 def event_joules(core: Core, counts: NDArray[np.int64], accelerator: Accelerator) -> list[float]:
     joules: list[float] = (layer_events(core, counts) @ event_energies(core, accelerator)).tolist()
     return joules
-
-
-def test_resources_of_a_fully_connected_layer_by_hand() -> None:
-    core = FcCore("fc", 5, 12, 4, 20, penc=200)
-    used = layer_resources(core, small_accelerator())
-    assert used.luts == 200 + 2 * 200 + 5 * (64 + 4 * 32 + 32)
-    assert used.flip_flops == 200 + (48 + 200) + 5 * (64 + 2 * 32 + 32 + 1)
-    assert used.dsp == 5 * 2
-    # weights: 20*49*32 bits in 2 halves, but 5 cores; potentials 5; spike train 1; addresses 4*48*6 bits 1
-    assert used.bram36 == (5 + 5 + 1 + 1) / 2
-
-
-def test_weights_and_multipliers_are_counted() -> None:
-    assert weight_words(FcCore("fc", 5, 12, 4, 20, penc=200)) == 20 * 49
-    assert weight_words(ConvCore("conv", 2, 2, 16, 4, 16, 3, penc=4, spike_buffer=16)) == 4 * 19
-    assert [multipliers(*bits) for bits in ((25, 18), (26, 18), (32, 19), (4, 8))] == [1, 2, 4, 1]
-
-
-def test_ping_pong_doubles_the_spike_memories() -> None:
-    single, double = (small_accelerator(schedule=name) for name in ("sequential", "ping_pong"))
-    assert total(double).bram36 > total(single).bram36
-    assert total(double).luts == total(single).luts
-
-
-def test_an_accelerator_beyond_any_part_of_the_device_does_not_fit() -> None:
-    device = small_accelerator().device
-    assert Resources(luts=device.luts, bram36=device.bram36).fits(device)
-    assert not Resources(luts=device.luts + 1).fits(device)
-    assert not Resources(flip_flops=device.flip_flops + 1).fits(device)
-    assert not Resources(bram36=device.bram36 + 0.5).fits(device)
-    assert not Resources(dsp=device.dsp + 1).fits(device)

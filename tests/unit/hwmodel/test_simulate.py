@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwmodel.accelerator import LayerShape
-from hwmodel.cycles import layer_cycles
+from hwmodel.accelerator import Accelerator, build_accelerator
+from hwmodel.circuit import HAZARDS
+from hwmodel.cores import LayerShape, Mode, divisors
+from hwmodel.cycles import cycles_by_cores, layer_cycles
 from hwmodel.errors import ActivityError, DeviceError
-from hwmodel.kernels import CAUSES, HAZARDS
+from hwmodel.kernels import CAUSES
 from hwmodel.simulate import Simulation, simulate
+from hwmodel.tlm import tlm_cycles
 from tests.unit.hwmodel.networks import random_activity, small_accelerator
 
 PAIR = (
@@ -192,3 +195,55 @@ def test_an_accelerator_may_be_too_large_for_its_device() -> None:
     assert small.fits_device
     wide = replace(small.accelerator, membrane_bits=36 * 40)
     assert not replace(small, accelerator=wide).fits_device
+
+
+@pytest.mark.parametrize("mode", ["ideal", "rtl"])
+@pytest.mark.parametrize("layer", range(4))
+def test_all_numbers_of_cores_at_once_equal_one_by_one(mode: Mode, layer: int) -> None:
+    accelerator = small_accelerator(dense_first=True)
+    counts = random_activity(accelerator, seed=8, images=4)[layer].astype(np.int32)
+    core = accelerator.layers[layer]
+    cores = divisors(core.out_channels)
+    together = cycles_by_cores(core, counts, mode, cores)
+    alone = [layer_cycles(replace(core, cores=number), counts, mode).cycles for number in cores]
+    assert together.tolist() == [cycles.tolist() for cycles in alone]
+
+
+def systemc(**changes: Any) -> Accelerator:
+    """Three fully connected layers with a logical-to-hardware ratio of 2, 1 and 8."""
+    shapes = [LayerShape("fc1", "fc", 1, 30, 20, 1, 0), LayerShape("fc2", "fc", 1, 20, 16, 1, 0)]
+    shapes.append(LayerShape("fc3", "fc", 1, 16, 8, 1, 0))
+    return build_accelerator(shapes, [10, 16, 1], dense_first=False, time_steps=5, mode="tlm", **changes)
+
+
+def test_the_systemc_model_is_a_pipeline_over_time_steps() -> None:
+    accelerator = systemc()
+    activity = [counts + 1 for counts in random_activity(accelerator, seed=9, images=6)]
+    simulation = simulate(accelerator, activity)
+    totals = np.stack([counts.sum(axis=2) for counts in activity], axis=2)
+    assert simulation.latency.tolist() == tlm_cycles([2, 1, 8], totals).latency.tolist()
+    assert (simulation.cycles.max(axis=1) < simulation.latency).all()
+    assert (simulation.latency < simulation.cycles.sum(axis=1)).all()
+    assert simulation.interval_s.tolist() == simulation.latency_s.tolist()
+    assert simulation.bottleneck == "fc3"
+    assert not any(simulation.hazards.values())
+
+
+def test_a_silent_step_of_the_systemc_model_counts_as_lost() -> None:
+    accelerator = systemc()
+    activity = [np.ones((1, 5, 1), np.int32) for _ in range(3)]
+    activity[1][0, 2:4] = 0
+    assert simulate(accelerator, activity).hazards["lost"] == 2
+
+
+def test_activity_of_the_smallest_integers_is_taken_as_it_is() -> None:
+    accelerator = small_accelerator()
+    activity = random_activity(accelerator, seed=10)
+    small = [counts.astype(np.uint8) for counts in activity]
+    assert simulate(accelerator, small).latency.tolist() == simulate(accelerator, activity).latency.tolist()
+
+
+def test_the_report_can_be_read_and_drawn() -> None:
+    simulation = simulate(small_accelerator(), random_activity(small_accelerator(), seed=11))
+    assert "conv2" in simulation.table()
+    assert len(simulation.figure().data) > 0
