@@ -25,7 +25,7 @@ class Activity:
     """What a network did on some images.
 
     Attributes:
-        counts: For each weighted layer the spikes at its input, `(images, T, channels)` int64, pooled maps counted
+        counts: For each weighted layer the spikes at its input, `(images, T, channels)` int32, pooled maps counted
             after pooling; no channels for a real-valued image, one where a fully connected layer feeds another.
         correct: `(images,)` bool.
         inputs: For each weighted layer the nonzero inputs of each place, summed over images and steps, int64.
@@ -34,7 +34,7 @@ class Activity:
         names: Names of the weighted layers.
     """
 
-    counts: list[NDArray[np.int64]]
+    counts: list[NDArray[np.int32]]
     correct: NDArray[np.bool_]
     inputs: list[NDArray[np.int64]]
     fired: list[int]
@@ -72,11 +72,13 @@ def record(
 ) -> Activity:
     """Evaluate images `(N, C, H, W)` with labels `(N,)` and record the activity.
 
+    With `encoding="events"` images are event frames `(N, T, C, H, W)` of 0 and 1.
+
     A network answers with the class that has most output spikes over all steps and its population; ties go to
     the lower class. Random input coding depends on `seed` alone: a repeat gives the same spikes.
 
     Raises:
-        TrainingError: There are no images.
+        TrainingError: There are no images, or event frames that do not fit.
     """
     if len(images) == 0:
         raise TrainingError("there are no images to evaluate; check dataset.limit and dataset.validation")
@@ -105,7 +107,7 @@ class _Tally:
 
     def __init__(self, layer: Layer) -> None:
         self.name = layer.name
-        self.counts: list[NDArray[np.int64]] = []
+        self.counts: list[NDArray[np.int32]] = []
         self.inputs = np.zeros(layer.in_shape, np.int64)
         self.fired = 0
         self.places = 0

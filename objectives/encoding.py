@@ -1,4 +1,7 @@
-"""From images to network input: the image itself (direct), Bernoulli spikes (rate) or one spike a pixel (latency)."""
+"""From images to network input: the image itself (direct), Bernoulli spikes (rate) or one spike a pixel (latency).
+
+Frames of events are spikes already and pass through (events).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Encoding = Literal["direct", "rate", "latency"]
+from objectives.errors import TrainingError
+
+Encoding = Literal["direct", "rate", "latency", "events"]
 
 _DARK = 0.01
 """Pixels below this never fire under latency coding: `threshold` of `snntorch.spikegen.latency` with `clip=True`."""
@@ -21,15 +26,20 @@ def generator(seed: int, *key: int | str) -> torch.Generator:
 
 
 def encode(images: Tensor, encoding: Encoding, time_steps: int, random: torch.Generator) -> Tensor:
-    """Encode images `(B, C, H, W)` with values from 0 to 1.
+    """Encode images `(B, C, H, W)` with values from 0 to 1, or event frames `(B, T, C, H, W)` of 0 and 1.
 
     Returns:
         direct: the images themselves, `(B, C, H, W)`; the network repeats them. Else spikes `(T, B, C, H, W)`.
+
+    Raises:
+        TrainingError: The event frames are of another shape or number of steps, or are not spikes.
     """
     if encoding == "direct":
         return images
     if encoding == "rate":
         return rate(images, time_steps, random)
+    if encoding == "events":
+        return events(images, time_steps)
     return latency(images, time_steps)
 
 
@@ -54,3 +64,27 @@ def latency(images: Tensor, time_steps: int) -> Tensor:
     when = torch.round(torch.clamp_max(steps, latest)).long()
     spikes = images.new_zeros((time_steps, *images.shape)).scatter_(0, when.unsqueeze(0), 1.0)
     return spikes * (images >= _DARK)
+
+
+def events(frames: Tensor, time_steps: int) -> Tensor:
+    """Spikes `(T, B, C, H, W)` of event frames `(B, T, C, H, W)`, which hold them already; all zeros is legal.
+
+    Raises:
+        TrainingError: The frames are of another shape or number of steps, or are not spikes.
+    """
+    if frames.dim() != 5:
+        raise TrainingError(f"event frames have the shape {tuple(frames.shape)}; expected (images, T, C, H, W)")
+    if frames.shape[1] != time_steps:
+        raise TrainingError(
+            f"event frames have {frames.shape[1]} steps, the network {time_steps}; give a frame for each step"
+        )
+    if not is_binary(frames):
+        raise TrainingError(
+            "event frames must hold 0 or 1 at each pixel and step; clip numbers of events to 1, or use more frames"
+        )
+    return frames.transpose(0, 1).float()
+
+
+def is_binary(signal: Tensor) -> bool:
+    """Whether a signal holds spikes alone: exactly 0 or 1, never NaN; true of an empty one."""
+    return bool(((signal == 0) | (signal == 1)).all())

@@ -2,10 +2,10 @@
 
 ObjectivesError
 ├── SpecError (ValueError)      the study file is not valid
-│   └── NetworkError            the network string is malformed or does not fit the image
+│   └── NetworkError            a network is malformed, does not fit the image, or is none the accelerator runs
 ├── DatasetError                a data set is unknown, missing or corrupted
 ├── CheckpointError             a checkpoint is torn, altered or of another trial
-└── TrainingError               training went wrong (a loss that is not finite, ...)
+└── TrainingError               training or evaluation cannot go on (a loss that is not finite, input that does not fit)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class SpecError(ObjectivesError, ValueError):
 
 
 class NetworkError(SpecError):
-    """The network string is malformed or does not fit the image."""
+    """A network is malformed, does not fit the image, or is none that the accelerator runs."""
 
 
 class DatasetError(ObjectivesError):
@@ -32,4 +32,4 @@ class CheckpointError(ObjectivesError):
 
 
 class TrainingError(ObjectivesError):
-    """Training cannot go on."""
+    """Training or evaluation cannot go on."""

@@ -24,7 +24,7 @@ class LayerRecord:
     """What one weighted layer received and fired on one batch.
 
     Attributes:
-        counts: Input spikes `(B, T, channels)` int64; no channels where the input is a real-valued image,
+        counts: Input spikes `(B, T, channels)` int32; no channels where the input is a real-valued image,
             one channel where it comes from a fully connected layer.
         inputs: Nonzero inputs of each place, summed over images and steps; `layer.in_shape`, int64.
         fired: Spikes of the layer's neurons, over all images and steps.
@@ -114,10 +114,10 @@ class SpikingNetwork(nn.Module):
         is_constant = received.dim() == 4 and len(layer.in_shape) == 3
         inputs = (received != 0).flatten(0, -1 - len(layer.in_shape)).sum(0) * (self.time_steps if is_constant else 1)
         if is_constant:
-            counts = received.new_zeros((len(received), self.time_steps, 0), dtype=torch.int64)
+            counts = received.new_zeros((len(received), self.time_steps, 0), dtype=torch.int32)
         else:
             of_frames = received.flatten(3).sum(3) if received.dim() == 5 else received.sum(2, keepdim=True)
-            counts = of_frames.transpose(0, 1).to(torch.int64)
+            counts = of_frames.transpose(0, 1).to(torch.int32)
         return LayerRecord(counts, inputs, int(fired.sum(dtype=torch.float64)), fired.numel())
 
 

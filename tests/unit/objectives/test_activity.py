@@ -35,7 +35,7 @@ def test_activity_equals_a_plain_step_by_step_count(
     with torch.no_grad():
         outputs, inputs, fired = step_by_step(network, tokens, steps, pool=pool)
     for index, (counts, seen) in enumerate(zip(activity.counts, inputs, strict=True)):
-        assert counts.dtype == np.int64
+        assert counts.dtype == np.int32
         if index == 0 and encoding == "direct":
             assert counts.shape == (13, network.time_steps, 0)
         elif seen.dim() == 5:

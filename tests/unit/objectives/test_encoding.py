@@ -1,11 +1,27 @@
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as nnf
 from snntorch import spikegen
+from torch import Tensor
 
-from objectives.encoding import encode, generator, latency, rate
-from tests.unit.objectives.factory import make_images
+from hwmodel.accelerator import build_accelerator
+from hwmodel.simulate import simulate
+from objectives.activity import record
+from objectives.architecture import layer_shapes
+from objectives.encoding import encode, events, generator, is_binary, latency, rate
+from objectives.errors import TrainingError
+from objectives.network import SpikingNetwork
+from tests.unit.objectives.factory import make_images, make_labels, make_network
+
+
+def make_events(count: int, steps: int, image: tuple[int, int, int], *, seed: int = 6) -> Tensor:
+    """Event frames (N, T, C, H, W) of 0 and 1, as a sensor with two polarities gives them."""
+    return (torch.rand(count, steps, *image, generator=torch.Generator().manual_seed(seed)) < 0.3).float()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 18])
@@ -48,3 +64,84 @@ def test_generators_are_keyed() -> None:
     draws = [torch.rand(4, generator=generator(*key)) for key in keys]  # type: ignore[arg-type]
     assert len({tuple(draw.tolist()) for draw in draws}) == len(keys)
     assert torch.equal(draws[3], torch.rand(4, generator=generator(0, "evaluation")))
+
+
+def test_event_frames_pass_through() -> None:
+    frames = make_events(3, 5, (2, 4, 4))
+    spikes = encode(frames, "events", 5, generator(0))
+    assert spikes.shape == (5, 3, 2, 4, 4)
+    assert torch.equal(spikes[4, 1], frames[1, 4])
+    assert spikes.dtype == torch.float32
+    assert torch.equal(events(frames.to(torch.uint8), 5), spikes)
+    assert not encode(torch.zeros(2, 5, 2, 4, 4), "events", 5, generator(0)).any()
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (torch.full((2, 5, 2, 4, 4), 2.0), "must hold 0 or 1"),
+        (torch.full((2, 5, 2, 4, 4), float("nan")), "must hold 0 or 1"),
+        (torch.ones(2, 6, 2, 4, 4), "have 6 steps, the network 5; give a frame for each step"),
+        (torch.ones(2, 2, 4, 4), r"have the shape \(2, 2, 4, 4\); expected \(images, T, C, H, W\)"),
+    ],
+)
+def test_event_frames_that_do_not_fit(frames: Tensor, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        encode(frames, "events", 5, generator(0))
+
+
+def test_what_is_binary() -> None:
+    assert is_binary(torch.tensor([0.0, 1.0, -0.0]))
+    assert is_binary(torch.zeros(0))
+    assert not is_binary(torch.tensor([0.0, 1.0 - 1e-6]))
+    assert not is_binary(torch.tensor([-1.0]))
+
+
+def counted_by_hand(network: SpikingNetwork, steps: Tensor, *, pool_first: bool) -> tuple[Tensor, Tensor]:
+    """Spikes into conv1 and fc1 of `3C3-MP2-10`, (B, T, channels) each; conv1's neurons written out."""
+    conv, theta = network.get_submodule("conv1"), network.neuron.threshold
+    into_conv, into_fc = [], []
+    membrane = reset = torch.zeros(())
+    for x in steps:
+        current = conv(x)
+        if pool_first:
+            current = nnf.max_pool2d(current, 2)
+        membrane = network.neuron.beta * membrane + current - theta * reset
+        reset = spikes = (membrane > theta).float()
+        pooled = spikes if pool_first else nnf.max_pool2d(spikes, 2)
+        into_conv.append(x.sum((2, 3)))
+        into_fc.append(pooled.sum((2, 3)))
+    return torch.stack(into_conv, dim=1), torch.stack(into_fc, dim=1)
+
+
+@pytest.mark.parametrize("pool", ["before_lif", "after_lif"])
+@pytest.mark.parametrize("encoding", ["direct", "rate", "latency", "events"])
+def test_each_encoding_is_recorded_and_simulated(encoding: Any, pool: str) -> None:
+    network, image = make_network("3C3-MP2-10", (2, 8, 8), pool=pool, threshold=0.15), (2, 8, 8)
+    images = make_events(7, network.time_steps, image) if encoding == "events" else make_images(7, image)
+    activity = record(network, images, make_labels(7), encoding=encoding, seed=9, chunk=3)
+
+    signal = encode(images, encoding, network.time_steps, generator(9, "evaluation"))
+    steps = signal.expand(network.time_steps, *signal.shape) if encoding == "direct" else signal
+    with torch.no_grad():
+        into_conv, into_fc = counted_by_hand(network, steps, pool_first=pool == "before_lif")
+    if encoding == "direct":
+        assert activity.counts[0].shape == (7, network.time_steps, 0)
+    else:
+        np.testing.assert_array_equal(activity.counts[0], into_conv.numpy())
+    np.testing.assert_array_equal(activity.counts[1], into_fc.numpy())
+
+    accelerator = build_accelerator(
+        layer_shapes("3C3-MP2-10", image),
+        [3, 5],
+        dense_first=encoding == "direct",
+        time_steps=network.time_steps,
+        clock_hz=100e6,
+        mode="ideal",
+        schedule="sequential",
+        device="xcku115",
+    )
+    report = simulate(accelerator, activity.counts).report()
+    assert [layer["kind"] for layer in report["layers"]] == ["dense" if encoding == "direct" else "conv", "fc"]
+    assert report["latency_ms"]["p50"] <= report["latency_ms"]["p95"] <= report["latency_ms"]["max"]
+    assert report["layers"][1]["spikes_per_image"] == pytest.approx(float(into_fc.sum()) / 7)
