@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hwmodel.device import load_device
-from hwmodel.errors import HwmodelError
+from hwmodel.device import known_devices, load_device
+from hwmodel.errors import DeviceError, HwmodelError
 from hwmodel.limits import check_cores
 from objectives.architecture import check_network, layer_shapes
 from objectives.data import describe
 from objectives.errors import NetworkError, SpecError
-from objectives.hardware import accelerator_of
+from objectives.hardware import accelerator_of, check_least, searched_space
 from objectives.space import Choice, Domain, Integer, Params, Scalar, dimensions, grid_size
 from objectives.spec import SEARCHABLE, Study
 
@@ -24,6 +24,9 @@ WIDEST = 65_536
 """Most maps, neurons or positions of a layer: far above what fits a device, and quick to check."""
 
 LARGEST_GRID = 1_000_000
+
+CHOSEN_BY_TRIALS = ("accelerator.neural_cores", "accelerator.encoder_widths")
+"""Dimensions that a search of accelerators by every trial leaves no sense."""
 
 
 def check_fields(study: Study) -> Iterator[Problem]:
@@ -45,6 +48,12 @@ def check_fields(study: Study) -> Iterator[Problem]:
         (("accelerator", "device"), lambda: _check_device(study)),
         (("accelerator",), lambda: accelerator_of(study)),
     )
+    if hardware.search is not None:
+        checks += (
+            (("accelerator", "search"), lambda: searched_space(study)),
+            (("accelerator", "report"), lambda: _check_report(study)),
+            (("accelerator", "budget" if hardware.budget else "search"), lambda: check_least(study)),
+        )
     for path, check in checks:
         try:
             check()
@@ -60,6 +69,8 @@ def check_dimensions(study: Study) -> Iterator[Problem]:
         path = _search_path(name, conditions)
         if name.partition(".")[0] not in SEARCHABLE:
             yield path, f"cannot be searched; dimensions lie in {', '.join(SEARCHABLE)}"
+        if study.accelerator.search is not None and name.startswith(CHOSEN_BY_TRIALS):
+            yield path, "every trial chooses it for itself, as accelerator.search says; remove one of the two"
         for _, other, when in (known for known in before if known[0] == name):
             if all(conditions[chosen] == when[chosen] for chosen in conditions.keys() & when.keys()):
                 yield path, "stands twice, and both can hold at once; keep one"
@@ -87,9 +98,16 @@ def check_grid(study: Study) -> Iterator[Problem]:
 
 
 def _check_device(study: Study) -> None:
+    if study.accelerator.device.endswith(".yaml"):  # not in the study's hash, and not on every worker's machine
+        raise DeviceError(f"a study names a device, not a file; known: {', '.join(known_devices())}")
     device = load_device(study.accelerator.device)
     if {"fps_per_watt", "energy_uj"} & set(study.objectives):
         device.static_power()
+
+
+def _check_report(study: Study) -> None:
+    if study.accelerator.report == "max_fps_per_watt":
+        load_device(study.accelerator.device).static_power()
 
 
 def _checked_values(name: str, domain: Domain) -> Iterator[Scalar]:

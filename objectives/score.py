@@ -1,4 +1,7 @@
-"""What a trained network scores: all objectives from the same weights and the same pass over the images."""
+"""What a trained network scores: all objectives from the same weights and the same pass over the images.
+
+Where trials search accelerators, a network is scored on the best one that its search found.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from hwmodel.simulate import Simulation, simulate
 from objectives.activity import Activity, record
 from objectives.checkpoint import load_tensors
 from objectives.data import Dataset
-from objectives.errors import CheckpointError
+from objectives.errors import CheckpointError, SpecError
 from objectives.hardware import accelerator_of, is_dense_first
+from objectives.hardwaresearch import dump, search_accelerators
 from objectives.network import SpikingNetwork, build_network
 from objectives.neurobench import neurobench
 from objectives.spec import Study
@@ -28,14 +32,17 @@ class Score:
         values: `accuracy` (share), `latency_ms` (mean over images), `fps_per_watt` and `energy_uj` (mean
             over images) where the device's static power is known.
         details: JSON-ready: standard error, firing rates, silent layers, NeuroBench's figures, first layer, the
-            hardware report, whether it fits the device, hazards.
+            hardware report, whether it fits the device and the budget, hazards; with a search of accelerators what
+            was chosen, its front, and how much was swept.
         on_baseline_accelerator: `latency_ms` and `fps_per_watt` of the same activity on the baseline's
             accelerator; None without a baseline, or where the baseline has another network.
+        hardware_front: Every accelerator worth building, as `hardwaresearch.dump` writes it; None without a search.
     """
 
     values: dict[str, float]
     details: dict[str, Any]
     on_baseline_accelerator: dict[str, float] | None
+    hardware_front: bytes | None = None
 
 
 def score(
@@ -63,23 +70,27 @@ def score(
     seen = trained
     if _is_recoded(study):
         seen = record(network, images, labels, encoding="rate", seed=seed)
-    simulation = simulate(accelerator_of(study), seen.counts)
+    found = None if study.accelerator.search is None else search_accelerators(study, seen.counts)
+    built = study if found is None else study.with_accelerator(found.chosen)
+    simulation = simulate(accelerator_of(built), seen.counts)
+    details = _details(study, network, trained, seen, simulation)
     return Score(
-        values={
-            "accuracy": trained.accuracy,
-            **_hardware(simulation),
-        },
-        details=_details(study, network, trained, seen, simulation),
+        values={"accuracy": trained.accuracy, **_hardware(simulation)},
+        details=details if found is None else {**details, "fits_budget": not found.shortage, **found.details()},
         on_baseline_accelerator=_on_baseline(study, baseline, seen),
+        hardware_front=None if found is None else dump(found.front),
     )
 
 
 def score_test(study: Study, weights: bytes, data: Dataset, seed: int, baseline: Study | None = None) -> Score:
-    """Score exported weights on the held-back test set.
+    """Score exported weights on the held-back test set, on the accelerator of the study.
 
     Raises:
+        SpecError: The study leaves the choice of the accelerator open, which is not to be made on these images.
         CheckpointError: The weights are torn or of another network.
     """
+    if study.accelerator.search is not None:
+        raise SpecError("accelerator.search: the test set chooses nothing; give the accelerator that the trial chose")
     network = build_network(study, data.info, seed)
     try:
         network.load_state_dict(load_tensors(weights))

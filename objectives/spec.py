@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from objectives.acceleratorspec import YOUNGER, ChosenAccelerator, SpecModel
+from objectives.acceleratorspec import AcceleratorSpec as AcceleratorSpec
 from objectives.errors import SpecError
 from objectives.space import Choice, Domain, Params, Scalar, walk
 from objectives.validation import problem
@@ -34,11 +36,7 @@ SEARCHABLE = (
 """The fields (or sections) whose scalars may become dimensions of the search."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DatasetSpec(_Model):
+class DatasetSpec(SpecModel):
     """Which images, and how the training set is divided."""
 
     name: Literal["digits", "mnist"]
@@ -51,7 +49,7 @@ class DatasetSpec(_Model):
     split_seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
 
-class TrainSpec(_Model):
+class TrainSpec(SpecModel):
     """How one trial is trained."""
 
     epochs: int = Field(default=10, ge=1, le=10_000)
@@ -67,23 +65,7 @@ class TrainSpec(_Model):
     )
 
 
-class AcceleratorSpec(_Model):
-    """The accelerator that runs the trained network."""
-
-    preset: Literal["event-driven-2023"] = "event-driven-2023"
-    neural_cores: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        description="Neural cores of each weighted layer; each divides the layer's width."
-    )
-    clock_mhz: float = Field(default=100.0, gt=0)
-    device: str = "xcku115"
-    input: Literal["same", "rate"] = Field(
-        default="same", description="Input coding on the accelerator: as trained, or rate-coded."
-    )
-    mode: Literal["ideal", "rtl"] = "ideal"
-    schedule: Literal["sequential", "ping_pong"] = "sequential"
-
-
-class ConstraintsSpec(_Model):
+class ConstraintsSpec(SpecModel):
     """What makes a trial infeasible: it never enters a front."""
 
     floor: dict[str, float] = Field(
@@ -102,14 +84,14 @@ class ConstraintsSpec(_Model):
         return floor
 
 
-class SamplerSpec(_Model):
+class SamplerSpec(SpecModel):
     """Who suggests parameters."""
 
     name: Literal["tpe", "nsga2", "random", "grid"] = "tpe"
     seed: int = Field(default=0, ge=0)
 
 
-class StoppingSpec(_Model):
+class StoppingSpec(SpecModel):
     """When a trial reports its full objective vector: rungs at epochs `grace_epochs * reduction^k`."""
 
     name: Literal["none"] = "none"
@@ -117,7 +99,7 @@ class StoppingSpec(_Model):
     grace_epochs: int = Field(default=1, ge=1)
 
 
-class BudgetSpec(_Model):
+class BudgetSpec(SpecModel):
     """When the study ends; the first limit reached counts, running trials finish."""
 
     trials: int | None = Field(default=None, ge=1, le=1_000_000)
@@ -134,7 +116,7 @@ class BudgetSpec(_Model):
         return self
 
 
-class Study(_Model):
+class Study(SpecModel):
     """One study; `resolve` turns it into the settings of one trial.
 
     The fields are described in `docs/reference/study-file.md`.
@@ -211,6 +193,11 @@ class Study(_Model):
             first = error.errors()[0]
             raise SpecError(f"{'.'.join(map(str, first['loc']))}: {problem(first)}") from error
 
+    def with_accelerator(self, chosen: ChosenAccelerator) -> Study:
+        """This study with one accelerator and nothing left to search in it."""
+        fixed = {**dict(chosen), "search": None, "budget": None, "report": "max_fps_per_watt"}
+        return self.model_copy(update={"accelerator": self.accelerator.model_copy(update=fixed)})
+
     def baseline_params(self) -> Params:
         """Parameters of trial 0: the baseline's, and the study's own values where it is silent.
 
@@ -229,6 +216,9 @@ class Study(_Model):
     def frozen(self) -> dict[str, Any]:
         """The part of the study that decides results, as plain values."""
         data = self.model_dump(mode="json", by_alias=True)
+        for name in YOUNGER:
+            if getattr(self.accelerator, name) == AcceleratorSpec.model_fields[name].default:
+                del data["accelerator"][name]
         return {name: data[name] for name in FROZEN}
 
     def frozen_hash(self) -> str:

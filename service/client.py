@@ -81,10 +81,11 @@ class Client:
 
     def weights(self, lease: wire.Lease, data: bytes) -> str:
         """Store the trained network; returns its digest."""
-        digest = _digest(data)
-        path = f"/v1/leases/{lease.trial_id}/weights/{digest}"
-        self._call("PUT", path, content=data, headers={"X-Fence": str(lease.fence)})
-        return digest
+        return self._store(lease, "weights", data)
+
+    def hardware_front(self, lease: wire.Lease, data: bytes) -> str:
+        """Store the accelerators that a trial had to choose from; returns their digest."""
+        return self._store(lease, "hardware-front", data)
 
     def blob(self, trial_id: int, blob: wire.Blob) -> bytes:
         """Fetch a checkpoint or weights.
@@ -108,6 +109,12 @@ class Client:
     def resume(self, study: str, changes: dict[str, Any]) -> None:
         """Let a study go on."""
         self._call("POST", f"/v1/studies/{study}/resume", content=wire.Change(set=changes).model_dump_json())
+
+    def _store(self, lease: wire.Lease, kind: str, data: bytes) -> str:
+        digest = _digest(data)
+        path = f"/v1/leases/{lease.trial_id}/{kind}/{digest}"
+        self._call("PUT", path, content=data, headers={"X-Fence": str(lease.fence)})
+        return digest
 
     def _call(self, method: str, path: str, patience_s: float | None = None, **request: Any) -> httpx.Response:
         patience = self._patience_s if patience_s is None else patience_s

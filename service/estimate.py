@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.data import describe
+from objectives.hardware import searched_space
 from objectives.space import dimensions, grid_size
 from objectives.spec import Study
 
@@ -17,7 +18,7 @@ def describe_study(study: Study) -> dict[str, Any]:
     """Facts about a valid study, in the words that `check` prints."""
     names = list(dict.fromkeys(name for name, _, _ in dimensions(study.search)))
     size = grid_size(study.search)
-    return {
+    facts = {
         "study": study.study,
         "dimensions": f"{len(names)}: {', '.join(names)}",
         "points": "continuous" if size is None else size,
@@ -27,6 +28,15 @@ def describe_study(study: Study) -> dict[str, Any]:
         "floor": f"accuracy {study.floor(describe(study.dataset.name).classes):.3g}",
         "baseline": ", ".join(f"{name} {value}" for name, value in study.baseline_params().items()),
     }
+    return facts if study.accelerator.search is None else {**facts, "accelerators": _accelerators(study)}
+
+
+def _accelerators(study: Study) -> str:
+    """What each trial searches, and what it reports."""
+    hardware = study.accelerator
+    limits = hardware.budget.limits() if hardware.budget else {}
+    budget = ", ".join(f"{limit:,g} {part}" for part, limit in limits.items()) or f"all of {hardware.device}"
+    return f"{searched_space(study).size:,} for each trial, within {budget}; it reports {hardware.report}"
 
 
 def estimate_cost(study: Study, data: Path, workers: int) -> dict[str, Any]:

@@ -8,6 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from objectives import hardwaresearch
+from objectives.acceleratorspec import ChosenAccelerator
+from objectives.spec import Study
 from service.errors import NotFound, UsageError
 from service.fronts import Front
 from service.studies import Studies
@@ -42,34 +45,63 @@ def front_rows(front: Front) -> list[dict[str, Any]]:
         row |= {f"test {name}": value for name, value in (point["test"] or {}).items()}
         again = point["on_baseline_accelerator"] or {}
         row |= {f"{name} on baseline accelerator": value for name, value in again.items()}
-        rows.append(row | point["params"])
+        rows.append(row | point["params"] | _choice(point.get("accelerator_chosen") or {}))
     return rows
 
 
 def export_trial(studies: Studies, artifacts: Path, study: str, number: int, folder: Path) -> list[Path]:
     """Write a trial's weights (safetensors), settings and hardware report into a folder.
 
+    Where trials search accelerators, also all that this one had to choose from, as a table.
+
     Raises:
         NotFound: There is no such study or trial, or it is not complete.
+        ArtifactError: What was stored is missing, torn or altered.
     """
     trial, settings = studies.trial(study, number), studies.spec(study)
     stored = studies.weights_of(study, number)
     if stored is None or trial["details"] is None:
         raise NotFound(f"trial {number} of {study!r} is {trial['state']}; only a complete trial has a network")
-    data = Artifacts(artifacts).read(*stored)
-    resolved = settings.resolve(trial["params"])
-    folder.mkdir(parents=True, exist_ok=True)
+    store = Artifacts(artifacts)
+    data, front = store.read(*stored), studies.hardware_front_of(study, number)
+    resolved = _settled(settings.resolve(trial["params"]), trial["details"])
     documents = {
         "weights.safetensors": data,
         "settings.json": _json(resolved.model_dump(mode="json", by_alias=True)),
-        "accelerator.json": _json(
-            {**resolved.accelerator.model_dump(mode="json"), "report": trial["details"]["hardware"]}
-        ),
+        "accelerator.json": _json(_accelerator(resolved, trial["details"]["hardware"])),
         "scores.json": _json({key: trial[key] for key in ("values", "test", "on_baseline_accelerator")}),
     }
+    if front is not None:
+        documents["hardware-front.csv"] = _front_csv(store.read(*front))
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in documents.items():
         (folder / name).write_bytes(content)
     return [folder / name for name in documents]
+
+
+def _settled(settings: Study, details: dict[str, Any]) -> Study:
+    """The settings with the accelerator that the trial chose in place, where it had a choice."""
+    if settings.accelerator.search is None:
+        return settings
+    chosen = ChosenAccelerator.model_validate_json(json.dumps(details["accelerator_chosen"]))
+    return settings.with_accelerator(chosen)
+
+
+def _accelerator(settings: Study, report: dict[str, Any]) -> dict[str, Any]:
+    spec = settings.accelerator.model_dump(mode="json", exclude={"search", "budget", "report"})
+    return {**spec, "report": report}
+
+
+def _front_csv(data: bytes) -> bytes:
+    rows = hardwaresearch.rows(data)
+    heads = list(dict.fromkeys(head for row in rows for head in row))
+    return _csv(heads, rows).encode()
+
+
+def _choice(chosen: dict[str, Any]) -> dict[str, Any]:
+    """What a trial chose for itself, under the names that the same parameters have in a study."""
+    listed = {name: enumerate(values) for name, values in chosen.items()}
+    return {f"accelerator.{name}.{layer}": value for name, values in listed.items() for layer, value in values}
 
 
 def _csv(heads: list[str], rows: list[dict[str, Any]]) -> str:

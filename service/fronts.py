@@ -35,6 +35,7 @@ class Front:
         baseline: The baseline's point, or None until it is complete.
         points: The points of the front, as `pareto --json` prints them.
         hypervolume: In units of the reference point; None until the baseline is complete.
+        hardware: Points of all accelerators that trials tried, from `hardwarefronts`; None where trials search none.
     """
 
     study: str
@@ -43,10 +44,11 @@ class Front:
     points: tuple[dict[str, Any], ...]
     hypervolume: float | None
     reference: dict[str, float] | None
+    hardware: tuple[dict[str, Any], ...] | None = None
 
     def document(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
+        document = {
             "study": self.study,
             "objectives": list(self.objectives),
             "baseline": self.baseline,
@@ -54,6 +56,7 @@ class Front:
             "hypervolume": self.hypervolume,
             "reference": self.reference,
         }
+        return document if self.hardware is None else {**document, "hardware_front": list(self.hardware)}
 
 
 def baseline_of(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
@@ -121,7 +124,7 @@ def _point(
     results: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:
     values, stored = _values(trial, objectives), results.get(trial._trial_id, {})
-    test = stored.get("test") or {}
+    test, details = stored.get("test") or {}, stored.get("details", {})
     return {
         "trial": trial.number,
         "values": values,
@@ -132,7 +135,8 @@ def _point(
         else {name: change(name, value, baseline[name]) for name, value in values.items()},
         "on_baseline_accelerator": stored.get("on_baseline_accelerator"),
         "test_on_baseline_accelerator": test.get("on_baseline_accelerator"),
-        "accuracy_standard_error": stored.get("details", {}).get("accuracy_standard_error"),
+        "accuracy_standard_error": details.get("accuracy_standard_error"),
+        "accelerator_chosen": details.get("accelerator_chosen"),
     }
 
 

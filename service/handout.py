@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import TrialState
 from sqlalchemy import Connection
 
+from objectives.acceleratorspec import ChosenAccelerator
 from objectives.space import grid_size
 from objectives.spec import Study
 from service import lease as machine
@@ -252,10 +253,11 @@ class Handout:
     def _offer(
         self, connection: Connection, row: StudyRow, lease: LeaseRow, number: int, params: dict[str, Any]
     ) -> wire.Lease:
-        spec, weights = study_of(row), None
+        spec, weights, accelerator = study_of(row), None, None
         if lease.task == "test":
             stored = leases.results(connection, [lease.trial_id])[lease.trial_id]
             weights = wire.Blob(fence=stored["weights_fence"], sha256=stored["weights_sha256"])
+            accelerator = _chosen(spec, stored["details"])
         blobs = [wire.Blob(fence=c.fence, sha256=c.sha256) for c in leases.checkpoints(connection, lease.trial_id)]
         return wire.Lease(
             task="test" if lease.task == "test" else "train",
@@ -271,12 +273,20 @@ class Handout:
             baseline_params=spec.baseline_params(),
             checkpoints=tuple(blobs),
             weights=weights,
+            accelerator=accelerator,
         )
 
 
 def study_of(row: StudyRow) -> Study:
     """The stored settings as a study."""
     return Study.model_validate_json(json.dumps(row.spec))
+
+
+def _chosen(spec: Study, details: dict[str, Any]) -> ChosenAccelerator | None:
+    """What a trial chose on the validation images; None where there was no choice."""
+    if spec.accelerator.search is None:
+        return None
+    return ChosenAccelerator.model_validate_json(json.dumps(details["accelerator_chosen"]))
 
 
 def _refusal(row: StudyRow, request: wire.LeaseRequest) -> str:

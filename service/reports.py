@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from optuna.trial import TrialState
+from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from objectives.pareto import reference_point
@@ -24,6 +25,9 @@ from storage.errors import ArtifactDiskError, ArtifactError, TrialFinished
 from storage.leases import LeaseRow
 
 KEPT_CHECKPOINTS = 2
+FRONT_DIGEST = "hardware_front_sha256"
+"""In a result's details: what the stored hardware front hashes to; its fence is that of the weights."""
+
 _WORDS = {
     "accuracy": "accuracy {:.1%}",
     "latency_ms": "{:.3g} ms",
@@ -109,6 +113,15 @@ class Reports:
         """
         self._store(trial_id, fence, digest, data)
 
+    def hardware_front(self, trial_id: int, fence: int, digest: str, data: bytes) -> None:
+        """Store the accelerators that a trial had to choose from, before it is completed.
+
+        Raises:
+            UsageError: The bytes do not hash to the digest.
+            LeaseLost: The fence is old.
+        """
+        self._store(trial_id, fence, digest, data)
+
     def blob(self, trial_id: int, fence: int, digest: str) -> bytes:
         """Bytes of a checkpoint, or of weights.
 
@@ -129,15 +142,14 @@ class Reports:
 
         Raises:
             LeaseLost: Somebody else has the trial, or it was finished with other values.
-            UsageError: A value is missing, the weights were not sent, or the details are not JSON.
+            UsageError: A value is missing, the weights or the hardware front were not sent, or the details are not
+                JSON.
         """
         _check_details(message.details)
 
         def change(connection: Connection, row: LeaseRow) -> None:
-            try:
-                self._artifacts.read(trial_id, message.fence, message.weights)
-            except ArtifactError as error:
-                raise UsageError("weights: send the trained network before completing its trial") from error
+            self._check_sent(trial_id, message.fence, message.weights, "weights: send the trained network")
+            self._check_front(connection, row, message)
             self._write_result(connection, row, message)
 
         def is_same(connection: Connection, row: LeaseRow) -> bool:
@@ -224,6 +236,24 @@ class Reports:
         except ArtifactError as error:
             raise UsageError(str(error)) from error
 
+    def _check_front(self, connection: Connection, row: LeaseRow, message: wire.Complete) -> None:
+        study = study_of(studies.by_id(connection, row.study_id))
+        words = "hardware_front: send the accelerators tried"
+        if study.accelerator.search is None:
+            if message.hardware_front is not None:
+                raise UsageError("hardware_front: the study searches no accelerators; leave it out")
+            return
+        if message.hardware_front is None:
+            raise UsageError(f"{words} before completing its trial: the study searches them")
+        self._check_sent(row.trial_id, message.fence, message.hardware_front, words)
+        _check_found(study, message.details)
+
+    def _check_sent(self, trial_id: int, fence: int, digest: str, words: str) -> None:
+        try:
+            self._artifacts.read(trial_id, fence, digest)
+        except ArtifactError as error:
+            raise UsageError(f"{words} before completing its trial") from error
+
     def _write_result(self, connection: Connection, row: LeaseRow, message: wire.Complete) -> None:
         stored = studies.by_id(connection, row.study_id)
         study = study_of(stored)
@@ -231,7 +261,9 @@ class Reports:
         constraints = {"floor": stored.floor - message.values["accuracy"]}
         if study.constraints.fits_device:
             constraints["fits_device"] = 0.0 if message.fits_device else 1.0
-        if study.accelerator.mode == "rtl":
+        if study.accelerator.search is not None:
+            constraints["fits_budget"] = 0.0 if message.fits_budget else 1.0
+        if study.accelerator.mode != "ideal":
             constraints["hazards"] = float(message.hazards)
         number = self._number(row.trial_id)
         attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence}
@@ -240,7 +272,7 @@ class Reports:
             connection,
             {
                 "trial_id": row.trial_id,
-                "details": message.details,
+                "details": _details(message),
                 "on_baseline_accelerator": message.on_baseline_accelerator,
                 "weights_sha256": message.weights,
                 "weights_fence": message.fence,
@@ -287,6 +319,27 @@ def _test_document(message: wire.Tested) -> dict[str, Any] | None:
     if message.values is None:
         return None
     return {"values": message.values, "on_baseline_accelerator": message.on_baseline_accelerator}
+
+
+def _details(message: wire.Complete) -> dict[str, Any]:
+    """What is stored beside the values; the artifact's digest is the one that was checked."""
+    if message.hardware_front is None:
+        return message.details
+    return {**message.details, FRONT_DIGEST: message.hardware_front}
+
+
+def _check_found(study: Study, details: dict[str, Any]) -> None:
+    """Fronts and tests are made of this part of the details: it has to be whole."""
+    try:
+        found = wire.FoundHardware.model_validate_json(json.dumps(details))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"details.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    needed = [name for name in study.objectives if name != "accuracy"]
+    for index, point in enumerate(found.hardware_front):
+        missing = [name for name in needed if getattr(point, name) is None]
+        if missing:
+            raise UsageError(f"details.hardware_front.{index}: {', '.join(missing)} missing, an objective of the study")
 
 
 def _check_details(details: dict[str, Any]) -> None:

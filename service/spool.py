@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 REFUSALS = (LeaseLost, NotFound, UsageError, TooLarge)
 """Answers that will be the same for ever."""
 
+WEIGHTS, FRONT = ".safetensors", ".front"
+"""Endings of the files beside a spooled result."""
+
 
 class Spool:
     """A folder of computed results, delivered in the order in which they were computed.
@@ -31,8 +34,17 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def complete(self, client: Client, lease: wire.Lease, message: wire.Complete, weights: bytes) -> None:
+    def complete(
+        self, client: Client, lease: wire.Lease, message: wire.Complete, weights: bytes, front: bytes | None = None
+    ) -> None:
         """Put a result on disk, then deliver it.
+
+        Args:
+            client: The server.
+            lease: The trial's.
+            message: The result.
+            weights: The trained network.
+            front: The hardware front, where trials search accelerators.
 
         Raises:
             LeaseLost: Somebody else has the trial; the result is dropped.
@@ -40,7 +52,9 @@ class Spool:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"{time.time_ns():020d}-{lease.trial_id}-{lease.fence}"
-        _write_durably(self._folder / f"{name}.safetensors", weights)
+        _write_durably(self._folder / f"{name}{WEIGHTS}", weights)
+        if front is not None:
+            _write_durably(self._folder / f"{name}{FRONT}", front)
         document = {"lease": json.loads(lease.model_dump_json(by_alias=True)), "result": message.model_dump()}
         _write_durably(self._folder / f"{name}.json", json.dumps(document).encode())
         self._deliver(client, self._folder / f"{name}.json")
@@ -69,7 +83,9 @@ class Spool:
         result = wire.Complete.model_validate(document["result"])
         try:
             with contextlib.suppress(LeaseLost):  # finished already, perhaps by this very result: `complete` tells
-                client.weights(lease, path.with_suffix(".safetensors").read_bytes())
+                client.weights(lease, path.with_suffix(WEIGHTS).read_bytes())
+                if result.hardware_front is not None:
+                    client.hardware_front(lease, path.with_suffix(FRONT).read_bytes())
             client.send(lease.trial_id, "complete", result)
         except REFUSALS:
             self._remove(path)
@@ -78,7 +94,8 @@ class Spool:
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        path.with_suffix(".safetensors").unlink(missing_ok=True)
+        for suffix in (WEIGHTS, FRONT):
+            path.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
@@ -21,7 +21,9 @@ from service import versions
 from service.errors import Conflict, NotFound, SpecDiffers
 from service.fronts import Front, baseline_of, build_front, feasible_front, hypervolume_steps, is_feasible
 from service.handout import study_of
+from service.hardwarefronts import HardwareFronts
 from service.record import Record
+from service.reports import FRONT_DIGEST
 from storage import leases, studies
 from storage import trials as trials_table
 from storage.leases import LeaseRow
@@ -79,6 +81,7 @@ class Studies:
 
     def __init__(self, record: Record) -> None:
         self._record = record
+        self._hardware = HardwareFronts(record)
 
     def start(self, study: Study) -> bool:
         """Create a study, with its baseline enqueued as trial 0; the same study again is left as it is.
@@ -179,13 +182,27 @@ class Studies:
         return study_of(self.row(name))
 
     def front(self, name: str) -> Front:
-        """A study's Pareto front.
+        """A study's Pareto front, and with its trials' other accelerators where they search them.
 
         Raises:
             NotFound: There is none of this name.
         """
         row = self.row(name)
-        return self._front(row, self._record.trials(row.study_id))
+        front = self._front(row, self._record.trials(row.study_id))
+        points = self.hardware_front(name)
+        return front if points is None else replace(front, hardware=tuple(points))
+
+    def hardware_front(self, name: str) -> list[dict[str, Any]] | None:
+        """The accelerators worth building over all feasible trials; None where trials search none.
+
+        Raises:
+            NotFound: There is none of this name.
+        """
+        row = self.row(name)
+        spec = study_of(row)
+        if spec.accelerator.search is None:
+            return None
+        return self._hardware.of(row.study_id, spec.objectives, self._record.trials(row.study_id))
 
     def status(self, name: str) -> Status:
         """A study at a glance.
@@ -254,12 +271,19 @@ class Studies:
         Raises:
             NotFound: There is no such study.
         """
-        trials = self._record.trials(self.row(name).study_id)
-        with self._record.engine.connect() as connection:
-            stored = leases.results(connection, [trial._trial_id for trial in trials if trial.number == number])
-        for trial_id, row in stored.items():
-            return trial_id, row["weights_fence"], row["weights_sha256"]
-        return None
+        stored = self._result(name, number)
+        return None if stored is None else (stored["trial_id"], stored["weights_fence"], stored["weights_sha256"])
+
+    def hardware_front_of(self, name: str, number: int) -> tuple[int, int, str] | None:
+        """Where the accelerators that a trial tried are kept: trial id, fence, digest; None when it tried none.
+
+        Raises:
+            NotFound: There is no such study.
+        """
+        stored = self._result(name, number)
+        if stored is None or FRONT_DIGEST not in stored["details"]:
+            return None
+        return stored["trial_id"], stored["weights_fence"], stored["details"][FRONT_DIGEST]
 
     def events(self, name: str, after: int = 0, limit: int = 200) -> list[Event]:
         """The newest events of a study, oldest first.
@@ -270,6 +294,12 @@ class Studies:
         row = self.row(name)
         with self._record.engine.connect() as connection:
             return studies.events(connection, row.study_id, after=after, limit=limit)
+
+    def _result(self, name: str, number: int) -> dict[str, Any] | None:
+        trials = self._record.trials(self.row(name).study_id)
+        with self._record.engine.connect() as connection:
+            stored = leases.results(connection, [trial._trial_id for trial in trials if trial.number == number])
+        return next(iter(stored.values()), None)
 
     def _front(self, row: StudyRow, trials: list[FrozenTrial]) -> Front:
         objectives, first = study_of(row).objectives, baseline_of(trials)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -14,11 +14,43 @@ from rich.text import Text
 from objectives.spec import OBJECTIVES
 
 _CORES = "accelerator.neural_cores."
+HARDWARE_ROWS = 12
+"""Most rows of the table of other accelerators; the whole list is in the JSON."""
+
 HEADS = {"accuracy": "acc. %", "latency_ms": "latency ms", "fps_per_watt": "FPS/W", "energy_uj": "energy µJ"}
 
 
-def front_table(document: Mapping[str, Any]) -> Table:
-    """A Pareto front with each point's change against the baseline: accuracy in points, the rest in percent."""
+def front_table(document: Mapping[str, Any]) -> RenderableType:
+    """A Pareto front with each point's change against the baseline: accuracy in points, the rest in percent.
+
+    Where trials search accelerators, a short table of all that is worth building stands before it.
+    """
+    points = _points_table(document)
+    return Group(hardware_table(document), points) if document.get("hardware_front") else points
+
+
+def hardware_table(document: Mapping[str, Any]) -> Table:
+    """The front with each trial's other accelerators: at most `HARDWARE_ROWS` points, evenly over the list."""
+    points = document["hardware_front"]
+    shown_points = points if len(points) <= HARDWARE_ROWS else list(_evenly(points, HARDWARE_ROWS))
+    rest = "" if shown_points is points else f", {len(shown_points)} shown"
+    words = f"With each trial's other accelerators: {len(points)} points{rest}"
+    table = Table(box=box.SIMPLE_HEAD, title=words, title_justify="left")
+    table.add_column("trial", justify="right", no_wrap=True)
+    for name in document["objectives"]:
+        table.add_column(HEADS[name], justify="right", no_wrap=True)
+    for head in ("LUTs", "BRAM36", "DSPs"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("accelerator", overflow="fold", ratio=1)
+    for point in shown_points:
+        values = (shown(name, point["values"][name]) for name in document["objectives"])
+        parts = (number(point[part]) for part in ("luts", "bram36", "dsp"))
+        reported = " (reported)" if point["chosen"] else ""
+        table.add_row(str(point["trial"]), *values, *parts, _built(point) + reported)
+    return table
+
+
+def _points_table(document: Mapping[str, Any]) -> Table:
     objectives = document["objectives"]
     shown_points = [point for point in (document["baseline"], *document["front"]) if point is not None]
     has_test = any(point["test"] for point in shown_points)
@@ -76,7 +108,7 @@ def trials_table(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str])
 
 def trial_details(trial: Mapping[str, Any]) -> RenderableType:
     """One trial: parameters, scores, learning curve, and where its accelerator's time and energy go."""
-    facts = Table.grid(padding=(0, 2))
+    facts, details = Table.grid(padding=(0, 2)), trial["details"] or {}
     facts.add_row("trial", str(trial["trial"]))
     facts.add_row("state", trial["state"])
     for name, value in trial["params"].items():
@@ -85,13 +117,15 @@ def trial_details(trial: Mapping[str, Any]) -> RenderableType:
         facts.add_row(HEADS.get(name, name), shown(name, value))
     for name, value in (trial["test"] or {}).items():
         facts.add_row(f"test: {HEADS.get(name, name)}", shown(name, value))
+    if search := details.get("hardware_search"):
+        facts.add_row("accelerator", _found(details["accelerator_chosen"], search))
     failure = trial["attributes"].get("failure")
     if failure:
         facts.add_row("failure", Text(f"{failure['class']}: {failure['message']}"))
         facts.add_row("", Text(failure["traceback"]))  # brackets in it are no markup
     curve = ", ".join(f"{point['accuracy'] * 100:.1f}" for point in trial["curve"])
     facts.add_row("validation accuracy by epoch, %", curve or "–")
-    return facts if not trial["details"] else Group(facts, layers_table(trial["details"]["hardware"]))
+    return Group(facts, layers_table(details["hardware"])) if details else facts
 
 
 def layers_table(report: Mapping[str, Any]) -> Table:
@@ -167,7 +201,8 @@ def _front_cells(
     if has_test:
         yield shown("accuracy", (point["test"] or {}).get("accuracy"))
     yield "" if point is baseline else _net_alone(point, baseline)
-    yield _params(point["params"])
+    chosen = point.get("accelerator_chosen")
+    yield ", ".join(filter(None, (_params(point["params"]), chosen and _built(chosen))))
 
 
 def _net_alone(point: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> str | Text:
@@ -194,6 +229,24 @@ def _params(params: Mapping[str, Any]) -> str:
     words = [f"{_short(name)} {_value(value)}" for name, value in params.items() if not name.startswith(_CORES)]
     layers = [f"{int(layer) + 1}:{value}" for layer, value in sorted(cores.items(), key=lambda item: int(item[0]))]
     return ", ".join([*words, f"cores {' '.join(layers)}"] if layers else words)
+
+
+def _built(accelerator: Mapping[str, Any]) -> str:
+    """Cores of every layer of an accelerator, as `_params` writes them."""
+    return "cores " + " ".join(f"{layer}:{cores}" for layer, cores in enumerate(accelerator["neural_cores"], start=1))
+
+
+def _found(chosen: Mapping[str, Any], search: Mapping[str, Any]) -> str:
+    """An accelerator with what it was chosen by, and out of how many."""
+    if search["shortage"]:
+        return f"{_built(chosen)}, which needs least: {search['shortage']}"
+    return f"{_built(chosen)}: {search['report']} of {search['accelerators']:,} accelerators"
+
+
+def _evenly(points: Sequence[Any], count: int) -> Iterator[Any]:
+    """So many of the points, both ends among them, at even distances in the list."""
+    for index in range(count):
+        yield points[round(index * (len(points) - 1) / (count - 1))]
 
 
 def _short(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from objectives.acceleratorspec import ChosenAccelerator, Report
 from objectives.space import Scalar
 from objectives.spec import Study
 
@@ -80,6 +81,9 @@ class Lease(Message):
     baseline_params: dict[str, Scalar]
     checkpoints: tuple[Blob, ...] = ()
     weights: Blob | None = None
+    accelerator: ChosenAccelerator | None = Field(
+        default=None, description="For a test: what the trial chose on the validation images, where it had a choice."
+    )
 
 
 class Idle(Message):
@@ -141,10 +145,47 @@ class Complete(Message):
     fence: int = Field(ge=1)
     values: Values
     fits_device: bool
+    fits_budget: bool = Field(default=True, description="Whether a searched accelerator keeps the resource budget.")
     hazards: int = Field(ge=0)
     on_baseline_accelerator: Values | None
     weights: Digest
+    hardware_front: Digest | None = Field(
+        default=None, description="All accelerators that the trial had to choose from."
+    )
     details: Annotated[dict[str, Any], BeforeValidator(_storable_tree)]
+
+
+class HardwarePoint(Message):
+    """One accelerator on which a trial's network could run."""
+
+    neural_cores: tuple[int, ...]
+    encoder_widths: tuple[int | None, ...]
+    latency_ms: float
+    fps_per_watt: float | None = None
+    energy_uj: float | None = None
+    luts: int
+    flip_flops: int
+    bram36: float
+    uram: int
+    dsp: int
+
+
+class HardwareSearch(Message):
+    """How a trial searched its accelerators."""
+
+    report: Report
+    accelerators: int
+    front: int
+    limits: Values
+    shortage: str | None
+
+
+class FoundHardware(BaseModel):
+    """The part of a trial's details that a search of accelerators brings; the rest is left alone."""
+
+    accelerator_chosen: ChosenAccelerator
+    hardware_front: Annotated[tuple[HardwarePoint, ...], Field(max_length=100_000)]
+    hardware_search: HardwareSearch
 
 
 class Tested(Message):

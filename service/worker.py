@@ -132,7 +132,7 @@ class Worker:
                 log.exception("trial %d failed", lease.number, extra=extra)
                 self._fail(lease, error)
 
-    def _trained(self, lease: wire.Lease, renewal: Renewal) -> tuple[wire.Complete, bytes]:
+    def _trained(self, lease: wire.Lease, renewal: Renewal) -> tuple[wire.Complete, bytes, bytes | None]:
         """Train to the end and score."""
         settings = lease.spec.resolve(lease.params)
         baseline = lease.spec.resolve(lease.baseline_params)
@@ -155,7 +155,7 @@ class Worker:
         scored = self._score(training, lease, settings, data, baseline)
         renewal.flush()
         weights = training.weights()
-        return _completion(lease, scored, weights), weights
+        return _completion(lease, scored, weights), weights, scored.hardware_front
 
     def _dataset(self, spec: DatasetSpec) -> Dataset:
         """The data set, kept from trial to trial."""
@@ -222,6 +222,8 @@ class Worker:
     def _tested(self, lease: wire.Lease) -> wire.Tested:
         assert lease.weights is not None
         settings = lease.spec.resolve(lease.params)
+        if lease.accelerator is not None:
+            settings = settings.with_accelerator(lease.accelerator)
         try:
             weights = self._client.blob(lease.trial_id, lease.weights)
             baseline = lease.spec.resolve(lease.baseline_params)
@@ -249,13 +251,15 @@ def _point(epoch: Epoch) -> wire.EpochPoint:
 
 
 def _completion(lease: wire.Lease, scored: Score, weights: bytes) -> wire.Complete:
-    hazards = scored.details["hazards"]
+    hazards, front = scored.details["hazards"], scored.hardware_front
     return wire.Complete(
         fence=lease.fence,
         values=scored.values,
         fits_device=scored.details["fits_device"],
+        fits_budget=scored.details.get("fits_budget", True),
         hazards=sum(hazards.values()),
         on_baseline_accelerator=scored.on_baseline_accelerator,
         weights=hashlib.sha256(weights).hexdigest(),
+        hardware_front=None if front is None else hashlib.sha256(front).hexdigest(),
         details=scored.details,
     )

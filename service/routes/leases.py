@@ -50,6 +50,11 @@ def router(handout: Handout, reports: Reports) -> APIRouter:
         data = await _bounded(request)
         await run_in_threadpool(reports.weights, trial_id, fence, digest, data)
 
+    @routes.put("/{trial_id}/hardware-front/{digest}", status_code=204, summary="Store the accelerators tried")
+    async def hardware_front(request: Request, trial_id: TrialId, digest: Digest, fence: FenceHeader) -> None:
+        data = await _bounded(request)
+        await run_in_threadpool(reports.hardware_front, trial_id, fence, digest, data)
+
     @routes.get("/{trial_id}/blobs/{fence}/{digest}", summary="Fetch a checkpoint or weights")
     def blob(trial_id: TrialId, fence: Annotated[int, Path(ge=1)], digest: Digest) -> Response:
         headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}

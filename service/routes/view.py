@@ -70,6 +70,7 @@ def study_page(studies: Studies, name: str, asked: Wanted) -> dict[str, Any]:
         "sort": sort,
         "ascending": ascending,
         "points": in_order(front["front"], sort, ascending),
+        "others": other_accelerators(studies.hardware_front(name)),
         "selected": _selected(studies, name, front, asked.selected),
         "nearest": _nearest(studies, name, status),
         "events": studies.events(name, 0, EVENTS_READ)[-EVENTS_SHOWN:][::-1],
@@ -82,6 +83,11 @@ def studies_page(studies: Studies) -> list[dict[str, Any]]:
     """One row per study, the one with the newest event first."""
     rows = [_row(studies, name) for name in studies.names()]
     return sorted(rows, key=lambda row: row["status"]["last_event"], reverse=True)
+
+
+def other_accelerators(points: Sequence[Mapping[str, Any]] | None) -> int | None:
+    """How many points of the trials' hardware fronts no trial reported; None where trials search no accelerators."""
+    return None if points is None else sum(not point["chosen"] for point in points)
 
 
 def axes(first: Objective, second: Objective) -> dict[str, Objective]:

@@ -4,7 +4,8 @@ import { sparkPaths } from "./plots.js";
 import { UNKNOWN, amount, clock, duration, number, parameter, unitOf } from "./words.js";
 
 const EVENTS_KEPT = 40;
-const CAUSES = ["fetch", "compress", "accumulate", "activate", "wait"];
+const CAUSES = ["fetch", "compress", "accumulate", "activate", "hand_over", "wait"];
+const CHOSEN_BY = { min_latency: "the least latency", max_fps_per_watt: "the most FPS/W" };
 const STATES = ["complete", "stopped", "failed", "running"];
 const NO_BASELINE = "known once trial 0, the baseline, is complete: its values set the reference point";
 const NO_ESTIMATE = "no estimate: it needs a finished trial, a worker and a budget of trials";
@@ -190,17 +191,29 @@ function extra(words, values, objectives) {
   return [el("dl", { className: "line" }, el("dt", {}, words), el("dd", {}, told.join(" · ")))];
 }
 
-/** Time by layer and cause, from the hardware report of a trial; hidden where there is none. */
-export function layers(hardware) {
+/** The accelerator, and time by layer and cause, from the details of a trial; hidden where there are none. */
+export function layers(details) {
+  const hardware = details?.hardware;
   $("c-layers").hidden = !hardware;
   if (!hardware) return;
+  say($("built"), built(hardware, details.hardware_search));
   const slowest = Math.max(...hardware.layers.map((layer) => layer.cycles)), spent = (layer, cause) => layer.causes[cause] ?? 0;
   const ms = (cycles) => `${amount({ scale: 1 }, (1000 * cycles) / hardware.clock_hz)} ms`;
   const used = CAUSES.filter((cause) => hardware.layers.some((layer) => spent(layer, cause) > 0));
   $("layers").replaceChildren(...hardware.layers.flatMap((layer) => {
-    const told = used.map((cause) => `${cause} ${ms(spent(layer, cause))}`), className = layer.cycles === slowest ? "slowest" : "";
+    const told = used.map((cause) => `${words(cause)} ${ms(spent(layer, cause))}`), className = layer.cycles === slowest ? "slowest" : "";
     const parts = used.map((cause, index) => [cause, spent(layer, cause), `${layer.name}: ${told[index]}`]);
     return [el("span", { className }, layer.name), bar(parts, slowest, { role: "img", "aria-label": told.join(", ") }), el("span", { className }, ms(layer.cycles))];
   }));
-  $("causes").replaceChildren(...used.map((cause) => el("span", {}, el("i", { className: cause, ariaHidden: "true" }), cause)));
+  $("causes").replaceChildren(...used.map((cause) => el("span", {}, el("i", { className: cause, ariaHidden: "true" }), words(cause))));
+}
+
+const words = (cause) => cause.replace("_", " ");
+
+/** The accelerator in a line; `search` says out of how many a trial chose it, and is missing where it had no choice. */
+function built({ layers }, search) {
+  const cores = `on cores ${layers.map((layer) => layer.cores).join(" ")}`;
+  if (!search) return cores;
+  if (search.shortage) return `${cores}: none of ${number(search.accelerators)} accelerators fits, this one needs least`;
+  return `${cores}: ${CHOSEN_BY[search.report]} of ${number(search.accelerators)} accelerators`;
 }

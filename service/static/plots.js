@@ -85,8 +85,21 @@ function hoverText(point, objectives) {
   });
   const parameters = Object.entries(point.params).map(([key, value]) => `${plain(parameter(key))} ${plain(number(value))}`);
   while (parameters.length) lines.push(parameters.splice(0, 3).join("  ·  "));
+  if (point.accelerator_chosen) lines.push(coresOf(point.accelerator_chosen));
   return [`#${point.trial}`, ...lines].join("<br>");
 }
+
+/** The words over an accelerator that a trial tried and did not report. */
+function builtText(point, objectives) {
+  const parts = `${number(point.luts)} LUTs  ·  ${number(point.bram36)} BRAM36  ·  ${number(point.dsp)} DSPs`;
+  const values = objectives.map((objective) => withUnit(objective, point.values[objective.key]));
+  return [`#${point.trial} on another accelerator`, ...values, coresOf(point), parts].join("<br>");
+}
+
+const coresOf = ({ neural_cores }) => `cores ${neural_cores.join(" ")}`;
+
+/** The accelerators of a study's trials that no trial reported. */
+export const others = (hardware) => hardware.filter((point) => !point.chosen);
 
 /** Corners of the step line, which goes on to `far` at the worst x. */
 function stepLine(points, { x, y }, far) {
@@ -140,6 +153,19 @@ function frontTraces(model) {
   if (layers.all && others.length) traces.push(markers(others, axes, { size: 7, ...colouring(model, others), line: { width: 0.8, color: token("card") } }, words(others)));
   if (layers.front && onPair.length) traces.push(markers(onPair, axes, { size: 10.5, ...colouring(model, onPair), line: { width: 1.5, color: token("ink") } }, words(onPair)));
   return traces;
+}
+
+/** What the trials' other accelerators add: a small triangle each, and the front of this pair with them, dashed. */
+function hardwareTraces(model) {
+  const { objectives, axes, ranges, hardware } = model, onPair = pairFront(hardware, axes), all = others(hardware);
+  if (!all.length) return [];
+  const added = all.length > CROWD ? others(onPair) : all;
+  const far = { x: beyond(axes.x, ranges.x), y: beyond(axes.y, ranges.y) }, line = stepLine(onPair, axes, far);
+  const words = { text: added.map((point) => builtText(point, objectives)), hovertemplate: "%{text}<extra></extra>" };
+  return [
+    { type: "scatter", mode: "lines", hoverinfo: "skip", x: column(line, 0), y: column(line, 1), line: { color: token("front"), width: 1.2, dash: "dash" } },
+    markers(added, axes, { size: 8, symbol: "triangle-up", ...colouring(model, added), line: { width: 0.8, color: token("muted") } }, words),
+  ];
 }
 
 function besideTraces({ axes, layers, infeasible }, visible) {
@@ -209,7 +235,7 @@ function selectedNote({ selected, axes, ranges }, view) {
 /**
  * Draw the Pareto plot.
  *
- * `model`: front, onPair, cloud, infeasible (points), baseline, selected (a point or null), axes {x, y}, third with thirdRange
+ * `model`: front, onPair, hardware, cloud, infeasible (points), baseline, selected (a point or null), axes {x, y}, third with thirdRange
  * or null, objectives, layers, ranges {x, y}, zoom {x, y} in axis coordinates or null, study.
  */
 export function drawPareto(node, model) {
@@ -226,7 +252,7 @@ export function drawPareto(node, model) {
     xaxis: axis(axes.x, ranges.x, view.x), yaxis: axis(axes.y, ranges.y, view.y),
     shapes: baseline ? baselineShapes(baseline, axes) : [], images: isCrowded ? [cloudImage(visible, model, view, ...size)] : [],
   };
-  const traces = [...regionTraces(model), ...besideTraces(model, visible), ...frontTraces(model), ...markTraces(model)];
+  const traces = [...regionTraces(model), ...besideTraces(model, visible), ...hardwareTraces(model), ...frontTraces(model), ...markTraces(model)];
   return window.Plotly.react(node, traces, layout, { ...CONFIG, toImageButtonOptions: { scale: 2, filename: `${model.study}-front` } });
 }
 

@@ -1,7 +1,7 @@
 /* The study page: what is selected, what the server sends, and who draws what. */
 import { $, isNarrow, localTimes, say } from "./dom.js";
 import { addEvents, card, ended, head, inOrder, layers, markRow, reveal, running, table, tiles } from "./panels.js";
-import { countOutside, drawHypervolume, drawPareto, finding, pairFront, rangeOf, shown } from "./plots.js";
+import { countOutside, drawHypervolume, drawPareto, finding, others, pairFront, rangeOf, shown } from "./plots.js";
 import { amount, change, duration, number, withUnit } from "./words.js";
 
 const data = $("study").dataset, study = data.study, api = `/v1/studies/${encodeURIComponent(study)}`;
@@ -10,9 +10,9 @@ const pairs = objectives.flatMap((first, index) => objectives.slice(index + 1).m
 const TRIALS_EVERY_MS = 5000, RETRY_MS = 5000;
 
 const state = {
-  status: null, front: { front: [], baseline: null }, trials: [], earlier: new Map(),
+  status: null, front: { front: [], baseline: null }, trials: [], hardware: [], earlier: new Map(),
   pair: Number(data.pair), selected: data.selected === "" ? null : Number(data.selected), sort: data.sort, ascending: data.ascending === "true",
-  layers: { front: true, all: true, cloud: true, infeasible: false }, zoom: null, everything: false, ranges: null,
+  layers: { front: true, all: true, hardware: true, cloud: true, infeasible: false }, zoom: null, everything: false, ranges: null,
 };
 
 /** Keep pair, selection and sort in the address, so that a link or a reload shows the same. */
@@ -68,13 +68,14 @@ function pareto() {
   $("plot").querySelector(".skeleton")?.remove();
   const isOn = new Set(front.map((point) => point.trial)), scored = state.trials.filter((trial) => trial.values);
   const cloud = scored.filter((trial) => trial.feasible && !isOn.has(trial.trial)), infeasible = scored.filter((trial) => !trial.feasible);
-  const inRange = front.length ? matter : [...matter, ...infeasible];
+  const hardware = state.layers.hardware ? state.hardware : [];
+  const inRange = [...matter, ...hardware, ...(front.length ? [] : infeasible)];
   if (!inRange.length) return; // no value to draw axes from; the words say what is awaited
   keepRanges(axes, inRange, cloud);
   const third = objectives.find((objective) => objective !== axes.x && objective !== axes.y) ?? null, thirdRange = third && exactRange(third, front.length ? front : inRange);
   const selected = state.selected === null ? null : selectedPoint();
   const { layers, ranges, zoom } = state;
-  drawPareto($("plot"), { front, onPair, cloud, infeasible, baseline, selected, axes, third, thirdRange, objectives, layers, ranges, zoom, study }).then(bind);
+  drawPareto($("plot"), { front, onPair, hardware, cloud, infeasible, baseline, selected, axes, third, thirdRange, objectives, layers, ranges, zoom, study }).then(bind);
   $("unzoom").hidden = !zoom;
   showColours(third, thirdRange, front);
   showOutside(countOutside(cloud, axes, rangesOf(axes, inRange)));
@@ -164,7 +165,7 @@ function spoken(objective, point) {
 
 const reports = new Map();
 async function showHardware(trial) {
-  if (!reports.has(trial)) reports.set(trial, json(`${api}/trials/${trial}`).then((found) => found.details?.hardware ?? null));
+  if (!reports.has(trial)) reports.set(trial, json(`${api}/trials/${trial}`).then((found) => found.details ?? null));
   const found = await reports.get(trial).catch(() => { reports.delete(trial); return null; });
   if (state.selected === trial) layers(found);
 }
@@ -264,11 +265,18 @@ async function fetchTrials() {
     isStale = false;
     const began = performance.now();
     state.trials = await json(`${api}/trials`).catch(() => state.trials);
+    if ("hardware" in data) await fetchHardware();
     if (state.status) waiting(state.status);
     draw();
     await new Promise((done) => setTimeout(done, Math.max(TRIALS_EVERY_MS, 20 * (performance.now() - began))));
   }
   isFetching = false;
+}
+
+/** All that trials found worth building; asked for with the trials, as it is much longer than the front. */
+async function fetchHardware() {
+  state.hardware = await json(`${api}/front`).then((found) => found.hardware_front, () => state.hardware);
+  say($("others"), `${number(others(state.hardware).length)} other accelerators`);
 }
 
 let source = null, changedAt = Date.now(), isLost = false;

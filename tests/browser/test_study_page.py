@@ -192,6 +192,50 @@ def test_layers_and_outliers_are_toggled(browser_page: OpenPage, site: str) -> N
     assert ticks(page, "x") != before
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_accelerators_that_no_trial_reported_are_drawn_and_counted(
+    browser_page: OpenPage, site: str, fake: FakeStudies, width: int
+) -> None:
+    fake.studies["both"] = SyntheticStudy("both", 60, seed=3, has_hardware_search=True)
+    tried = [point for point in fake.hardware_front("both") or [] if not point["chosen"]]
+    page = drawn(browser_page(f"{site}/ui/s/both", width=width))
+    expect(page.locator("#others")).to_have_text(f"{len(tried)} other accelerators")
+    expect(page.locator("#built")).to_contain_text("on cores 8 8 8 8")
+    traces = page.locator("#plot .scatterlayer .trace")
+    # shading, step line, cloud, dashed line, triangles
+    expect(traces.nth(4).locator(".point")).to_have_count(len(tried))
+    count = traces.count()
+    page.locator("[data-layer='hardware']").click()
+    expect(traces).to_have_count(count - 2)  # the triangles, and the dashed front with them
+    page.locator("[data-layer='hardware']").click()
+    expect(traces).to_have_count(count)
+
+
+def test_an_accelerator_tells_its_cores_and_selects_its_trial(
+    browser_page: OpenPage, site: str, fake: FakeStudies
+) -> None:
+    fake.studies["both"] = SyntheticStudy("both", 60, seed=3, has_hardware_search=True)
+    page = drawn(browser_page(f"{site}/ui/s/both"))
+    page.locator("[data-layer='cloud']").click()
+    # shading, step line, dashed line, triangles
+    triangle = page.locator("#plot .scatterlayer .trace").nth(3).locator(".point").first.bounding_box()
+    assert triangle
+    page.mouse.move(triangle["x"] + triangle["width"] / 2, triangle["y"] + triangle["height"] / 2)
+    told = page.locator("#plot .hoverlayer .hovertext")
+    expect(told).to_contain_text("on another accelerator")
+    expect(told).to_contain_text(re.compile(r"cores 4 (8|32) 8 5"))
+    number = re.search(r"#(\d+) on", told.text_content() or "")
+    assert number
+    page.mouse.click(triangle["x"] + triangle["width"] / 2, triangle["y"] + triangle["height"] / 2)
+    expect(page.locator("#c-number")).to_have_text(f"#{number[1]}")
+
+
+def test_a_study_with_one_accelerator_a_trial_has_no_others(browser_page: OpenPage, site: str) -> None:
+    page = drawn(browser_page(f"{site}/ui/s/svhn"))
+    expect(page.locator("#others")).to_have_count(0)
+    expect(page.locator("[data-layer='hardware']")).to_have_count(0)
+
+
 def test_a_live_update_comes_in_and_moves_nothing(browser_page: OpenPage, site: str, study: SyntheticStudy) -> None:
     page = drawn(browser_page(f"{site}/ui/s/svhn"))
     chosen = page.locator("#c-number").text_content() or ""

@@ -30,6 +30,15 @@ baseline: {beta: 0.25, threshold: 1.0}
 """
 
 
+NO_CORES = {"beta": {"range": [0.05, 0.95]}, "threshold": {"range": [0.25, 2.5]}}
+"""A search space without the accelerator's part, for studies whose trials search accelerators."""
+
+
+def searching(device: str = "xc7z045", search: Any = None, **fields: Any) -> dict[str, Any]:
+    """The tiny study's accelerator section with a search in it; `NO_CORES` is the search space that goes with it."""
+    return {"neural_cores": [2, 5], "device": device, "search": search or {}, **fields}
+
+
 def study_text(name: str = "tiny", **fields: Any) -> str:
     """`STUDY_YAML` under another name, with top-level fields replaced whole; None leaves a field out."""
     document = {**yaml.safe_load(STUDY_YAML), "study": name, **fields}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.pareto import reference_point
 from service.errors import Conflict, NotFound
 from service.fronts import baseline_of, build_front, feasible_front, hypervolume_steps, is_feasible
+from service.hardwarefronts import hardware_points, union
 from service.studies import _WORDS, Status, _trial_document
 from storage.studies import Event
 
@@ -33,6 +36,7 @@ class SyntheticStudy:
         seed: Of the parameters and of the noise.
         objectives: A part of `OBJECTIVES`, or energy too.
         spoil: Constraint that every trial breaks, if any.
+        has_hardware_search: Whether each trial tries three accelerators and reports the middle one.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class SyntheticStudy:
         state: str = "running",
         objectives: tuple[str, ...] = OBJECTIVES,
         spoil: str | None = None,
+        has_hardware_search: bool = False,
     ) -> None:
         self.name, self.state, self.reason, self.objectives, self.spoil = name, state, "", objectives, spoil
+        self.has_hardware_search = has_hardware_search
         self.random = np.random.default_rng(seed)
         self.trials: list[FrozenTrial] = []
         self.results: dict[int, dict[str, Any]] = {}
@@ -132,7 +138,17 @@ class FakeStudies:
         study = self.row(name)
         on_front = feasible_front(study.trials, study.objectives)
         first = baseline_of(study.trials)
-        return build_front(name, study.objectives, on_front, first, study.results, self._reference(study))
+        front = build_front(name, study.objectives, on_front, first, study.results, self._reference(study))
+        points = self.hardware_front(name)
+        return front if points is None else replace(front, hardware=tuple(points))
+
+    def hardware_front(self, name: str) -> list[dict[str, Any]] | None:
+        study = self.row(name)
+        if not study.has_hardware_search:
+            return None
+        feasible = [trial for trial in study.trials if is_feasible(trial)]
+        tried = [hardware_points(trial, study.objectives, _tried(trial, study.objectives)) for trial in feasible]
+        return union(chain.from_iterable(tried), study.objectives)
 
     def status(self, name: str) -> Status:
         study = self.row(name)
@@ -217,6 +233,22 @@ def _score(params: dict[str, Any], noise: np.ndarray) -> dict[str, float]:
     }
 
 
+def _tried(trial: FrozenTrial, objectives: tuple[str, ...]) -> dict[str, Any]:
+    """Details of a trial that reports one accelerator and tried two more: a faster one, and one for more FPS/W."""
+    values = dict(zip(objectives, trial.values, strict=True))
+    front = []
+    for cores, latency, efficiency in ((32, 0.85, 0.9), (16, 1.0, 1.0), (8, 1.3, 1.08)):
+        costs = {name: values[name] * (latency if name == "latency_ms" else efficiency) for name in objectives[1:]}
+        built = {"neural_cores": [4, cores, 8, 5], "encoder_widths": [None, 64, 200, 200]}
+        front.append(
+            {**built, **costs, "luts": 900 * cores, "flip_flops": 1200 * cores, "bram36": 2.5 * cores, "dsp": 8}
+        )
+    return {
+        "accelerator_chosen": {name: front[1][name] for name in ("neural_cores", "encoder_widths")},
+        "hardware_front": front,
+    }
+
+
 def _hardware(latency_ms: float) -> dict[str, Any]:
     """Report of an accelerator at 100 MHz in which the second layer sets the pace."""
     shares = {"conv1": 0.2, "conv2": 0.5, "fc1": 0.22, "fc2": 0.08}
@@ -224,6 +256,7 @@ def _hardware(latency_ms: float) -> dict[str, Any]:
     layers = [
         {
             "name": name,
+            "cores": 8,
             "cycles": latency_ms * 1e5 * share,
             "causes": {key: latency_ms * 1e5 * share * part for key, part in causes.items()},
         }

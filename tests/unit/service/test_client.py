@@ -154,9 +154,10 @@ def test_lease_and_idle() -> None:
 def test_bytes_are_sent_under_their_digest_and_fence() -> None:
     server = Server(httpx.Response(204))
     client, lease = _client(server), make_lease()
-    assert client.weights(lease, DATA) == DIGEST
+    assert client.weights(lease, DATA) == client.hardware_front(lease, DATA) == DIGEST
     client.checkpoint(lease, 4, DATA)
-    paths = [f"/v1/leases/17/weights/{DIGEST}", f"/v1/leases/17/checkpoints/{DIGEST}?epoch=4"]
+    paths = [f"/v1/leases/17/{kind}/{DIGEST}" for kind in ("weights", "hardware-front", "checkpoints")]
+    paths[2] += "?epoch=4"
     assert [request.url.raw_path.decode() for request in server.seen] == paths
     assert all(request.headers["X-Fence"] == "2" and request.content == DATA for request in server.seen)
 

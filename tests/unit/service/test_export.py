@@ -94,7 +94,10 @@ def _studies(stored: tuple[int, int, str] | None, details: Any) -> Studies:
         "values": {"accuracy": 0.9}, "test": None, "on_baseline_accelerator": None,
     }  # fmt: skip
     known = SimpleNamespace(
-        trial=lambda study, number: trial, spec=lambda study: make_study(), weights_of=lambda study, number: stored
+        trial=lambda study, number: trial,
+        spec=lambda study: make_study(),
+        weights_of=lambda study, number: stored,
+        hardware_front_of=lambda study, number: None,
     )
     return cast(Studies, known)
 
@@ -111,6 +114,7 @@ def test_a_trial_is_exported_as_four_files(tmp_path: Path) -> None:
     assert settings["beta"] == 0.75  # the trial's own, not the study's
     assert accelerator["neural_cores"] == [4, 5]
     assert accelerator["report"] == {"cycles": 5}
+    assert not {"search", "budget"} & accelerator.keys()
     assert json.loads(read["scores.json"])["values"] == {"accuracy": 0.9}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ from service import wire
 from service.client import Client
 from service.errors import LeaseLost, NotAllowed, NotFound, ServiceError, TooLarge, Unavailable, UsageError
 from service.spool import Spool
-from tests.unit.service.factory import make_complete, make_lease
+from tests.unit.service.factory import DIGEST, make_complete, make_lease
 
 Plan = Callable[[str, int], ServiceError | None]
 
@@ -25,12 +26,18 @@ class FakeClient:
         self.calls: list[tuple[str, int]] = []
         self.delivered: list[tuple[wire.Lease, bytes]] = []
         self.completed: list[tuple[int, wire.Message]] = []
+        self.fronts: list[bytes] = []
 
     def weights(self, lease: wire.Lease, data: bytes) -> str:
         if self.folder is not None:
             assert len(list(self.folder.glob("*.json"))) == 1  # on disk before anything is sent
         self._play("weights", lease.trial_id)
         self.delivered.append((lease, data))
+        return ""
+
+    def hardware_front(self, lease: wire.Lease, data: bytes) -> str:
+        self._play("hardware_front", lease.trial_id)
+        self.fronts.append(data)
         return ""
 
     def send(self, trial_id: int, ending: str, message: wire.Message) -> None:
@@ -88,6 +95,21 @@ def test_a_result_stays_while_the_server_is_away(spool: Spool, tmp_path: Path, b
     Spool(tmp_path / "spool").deliver(_as_client(later))  # by the next process too
     assert later.delivered == [(make_lease(), b"weights")]
     assert later.completed == [(17, make_complete())]
+    assert _files(tmp_path / "spool") == []
+
+
+@pytest.mark.parametrize("broken", [None, "weights", "hardware_front", "complete"])
+def test_a_hardware_front_goes_with_its_result_and_before_it(spool: Spool, tmp_path: Path, broken: str | None) -> None:
+    result = make_complete(hardware_front=DIGEST)
+    fake = FakeClient(lambda call, trial: Unavailable("away") if call == broken else None)
+    with pytest.raises(Unavailable) if broken else contextlib.nullcontext():
+        spool.complete(_as_client(fake), make_lease(), result, b"weights", b"front")
+    if broken:
+        assert [path.suffix for path in _files(tmp_path / "spool")] == [".front", ".json", ".safetensors"]
+        fake = FakeClient()
+        Spool(tmp_path / "spool").deliver(_as_client(fake))
+    assert [call for call, _ in fake.calls] == ["weights", "hardware_front", "complete"]
+    assert (fake.fronts, fake.completed) == ([b"front"], [(17, result)])
     assert _files(tmp_path / "spool") == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from objectives.acceleratorspec import ChosenAccelerator
 from service import wire
 from tests.unit.service.factory import DIGEST, make_complete, make_lease, make_point
 
@@ -51,6 +52,7 @@ def test_names_of_workers(name: str) -> None:
 @pytest.mark.parametrize("digest", ["", DIGEST[:-1], DIGEST + "0", DIGEST.upper(), "../" + DIGEST[3:], DIGEST + "\n"])
 def test_digests(digest: str) -> None:
     _refuses(lambda: make_complete(weights=digest))
+    _refuses(lambda: make_complete(hardware_front=digest))
     _refuses(lambda: wire.Blob(fence=1, sha256=digest))
 
 
@@ -89,7 +91,9 @@ def test_what_is_free_in_a_message_is_storable_and_not_too_deep() -> None:
 
 
 def test_a_lease_survives_its_json() -> None:
-    lease = make_lease(checkpoints=(wire.Blob(fence=1, sha256=DIGEST),), weights=wire.Blob(fence=2, sha256=DIGEST))
+    chosen = ChosenAccelerator(neural_cores=(4, 5), encoder_widths=(None, 64))
+    blobs = {"checkpoints": (wire.Blob(fence=1, sha256=DIGEST),), "weights": wire.Blob(fence=2, sha256=DIGEST)}
+    lease = make_lease(**blobs, accelerator=chosen)
     offer = wire.Offer.model_validate_json(wire.Offer(work=lease).model_dump_json(by_alias=True))
     assert offer.work == lease
     assert isinstance(offer.work, wire.Lease)
