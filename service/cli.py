@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from hwmodel.errors import HwmodelError
 from objectives.errors import ObjectivesError
 from service import log
+from service.cli_hw import hw
+from service.console import Json, out, print_json, progress
 from service.errors import RunFailed, ServiceError, Unavailable, UsageError
 from service.interrupt import HeldBack
 from service.program import program
@@ -33,10 +34,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-hw = typer.Typer(help="The accelerator model.", no_args_is_help=True)
 app.add_typer(hw, name="hw")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=0, max=256, help="Local workers; one core each.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; any but loopback needs SPIKEFRONT_TOKEN.")]
@@ -52,18 +51,6 @@ def _print_version(is_asked: bool) -> None:
     if is_asked:
         sys.stdout.write(f"spikefront {installed_version('spikefront')}\n")
         raise typer.Exit
-
-
-PIPE_WIDTH = 160  # columns where no terminal says how wide it is
-
-
-def _console(stream: TextIO) -> Console:
-    is_known = stream.isatty() or "COLUMNS" in os.environ
-    return Console(file=stream, highlight=False, markup=False, emoji=False, width=None if is_known else PIPE_WIDTH)
-
-
-out = _console(sys.stdout)
-progress = _console(sys.stderr)
 
 
 @app.callback()
@@ -178,7 +165,7 @@ def check(
     if estimate:
         facts |= estimate_cost(study, _settings().data_folder, workers)
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     out.print(f"{file}: valid")
     for fact, value in facts.items():
@@ -193,7 +180,7 @@ def list_studies(as_json: Json = False) -> None:
     with _studies() as studies:
         documents = [studies.status(name).document() for name in studies.names()]
     if as_json:
-        _print_json(documents)
+        print_json(documents)
     elif documents:
         out.print(studies_table(documents))
     else:
@@ -212,12 +199,12 @@ def show(
     with _studies() as studies:
         if trial is not None:
             document = studies.trial(study, trial)
-            _print_json(document) if as_json else out.print(trial_details(document))
+            print_json(document) if as_json else out.print(trial_details(document))
             return
         status = studies.status(study).document()
         trials, objectives = studies.trials(study), studies.spec(study).objectives
     if as_json:
-        _print_json({**status, "list": trials})
+        print_json({**status, "list": trials})
         return
     out.print(studies_table([status]))
     if status["reason"]:
@@ -255,20 +242,6 @@ def export(
         sys.stdout.write(text)
     else:
         output.write_text(text, encoding="utf-8")
-
-
-@hw.command()
-def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of test vectors (*.json).")],
-) -> None:
-    """Compare the simulator with cycle counts of the simulated RTL; exits 1 when one differs."""
-    from hwmodel.vectors import verify_folder
-
-    verification = verify_folder(folder)
-    for line in verification.lines():
-        sys.stdout.write(line + "\n")
-    if not verification.ok:
-        raise typer.Exit(1)
 
 
 def main() -> None:
@@ -376,19 +349,16 @@ def _print_front(document: dict[str, Any], as_json: bool) -> None:
     from service.tables import FRONT_NOTE, front_table
 
     if as_json:
-        _print_json(document)
+        print_json(document)
         return
     out.print(front_table(document))
     volume = document["hypervolume"]
     if not document["front"]:
         out.print("no feasible point yet; `spikefront show` lists the trials")
     elif volume is not None:
-        out.print(f"{len(document['front'])} points, hypervolume {volume:.4f}; change against the baseline")
+        points = "1 point" if len(document["front"]) == 1 else f"{len(document['front'])} points"
+        out.print(f"{points}, hypervolume {volume:.4f}; change against the baseline")
         out.print(FRONT_NOTE)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from objectives import hardwaresearch
-from objectives.acceleratorspec import ChosenAccelerator
 from objectives.spec import Study
 from service.errors import NotFound, UsageError
 from service.fronts import Front
+from service.handout import settled
 from service.studies import Studies
 from storage.artifacts import Artifacts
 
+SETTINGS_FILE, SCORES_FILE = "settings.json", "scores.json"
+"""Files of an exported trial that are read again beside its weights."""
+
+SCORES = ("values", "test", "on_baseline_accelerator")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -64,12 +68,12 @@ def export_trial(studies: Studies, artifacts: Path, study: str, number: int, fol
         raise NotFound(f"trial {number} of {study!r} is {trial['state']}; only a complete trial has a network")
     store = Artifacts(artifacts)
     data, front = store.read(*stored), studies.hardware_front_of(study, number)
-    resolved = _settled(settings.resolve(trial["params"]), trial["details"])
+    resolved = settled(settings.resolve(trial["params"]), trial["details"])
     documents = {
         "weights.safetensors": data,
-        "settings.json": _json(resolved.model_dump(mode="json", by_alias=True)),
+        SETTINGS_FILE: _json(resolved.model_dump(mode="json", by_alias=True)),
         "accelerator.json": _json(_accelerator(resolved, trial["details"]["hardware"])),
-        "scores.json": _json({key: trial[key] for key in ("values", "test", "on_baseline_accelerator")}),
+        SCORES_FILE: _json({**{key: trial[key] for key in SCORES}, "seed": trial["attributes"]["seed"]}),
     }
     if front is not None:
         documents["hardware-front.csv"] = _front_csv(store.read(*front))
@@ -77,14 +81,6 @@ def export_trial(studies: Studies, artifacts: Path, study: str, number: int, fol
     for name, content in documents.items():
         (folder / name).write_bytes(content)
     return [folder / name for name in documents]
-
-
-def _settled(settings: Study, details: dict[str, Any]) -> Study:
-    """The settings with the accelerator that the trial chose in place, where it had a choice."""
-    if settings.accelerator.search is None:
-        return settings
-    chosen = ChosenAccelerator.model_validate_json(json.dumps(details["accelerator_chosen"]))
-    return settings.with_accelerator(chosen)
 
 
 def _accelerator(settings: Study, report: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -257,7 +258,7 @@ class Handout:
         if lease.task == "test":
             stored = leases.results(connection, [lease.trial_id])[lease.trial_id]
             weights = wire.Blob(fence=stored["weights_fence"], sha256=stored["weights_sha256"])
-            accelerator = _chosen(spec, stored["details"])
+            accelerator = chosen_by_trial(spec, stored["details"])
         blobs = [wire.Blob(fence=c.fence, sha256=c.sha256) for c in leases.checkpoints(connection, lease.trial_id)]
         return wire.Lease(
             task="test" if lease.task == "test" else "train",
@@ -282,11 +283,17 @@ def study_of(row: StudyRow) -> Study:
     return Study.model_validate_json(json.dumps(row.spec))
 
 
-def _chosen(spec: Study, details: dict[str, Any]) -> ChosenAccelerator | None:
-    """What a trial chose on the validation images; None where there was no choice."""
+def chosen_by_trial(spec: Study, details: Mapping[str, Any]) -> ChosenAccelerator | None:
+    """The accelerator that a trial chose on the validation images; None where there was no choice."""
     if spec.accelerator.search is None:
         return None
     return ChosenAccelerator.model_validate_json(json.dumps(details["accelerator_chosen"]))
+
+
+def settled(settings: Study, details: Mapping[str, Any]) -> Study:
+    """A trial's settings with the accelerator it chose in place, where it had a choice."""
+    chosen = chosen_by_trial(settings, details)
+    return settings if chosen is None else settings.with_accelerator(chosen)
 
 
 def _refusal(row: StudyRow, request: wire.LeaseRequest) -> str:

@@ -252,7 +252,7 @@ def _tried(trial: FrozenTrial, objectives: tuple[str, ...]) -> dict[str, Any]:
 def _hardware(latency_ms: float) -> dict[str, Any]:
     """Report of an accelerator at 100 MHz in which the second layer sets the pace."""
     shares = {"conv1": 0.2, "conv2": 0.5, "fc1": 0.22, "fc2": 0.08}
-    causes = {"fetch": 0.0, "compress": 0.22, "accumulate": 0.55, "activate": 0.15, "wait": 0.08}
+    causes = {"fetch": 0.0, "compress": 0.22, "accumulate": 0.54, "activate": 0.15, "hand_over": 0.01, "wait": 0.08}
     layers = [
         {
             "name": name,

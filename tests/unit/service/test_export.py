@@ -91,7 +91,7 @@ def test_another_form_is_refused(form: str) -> None:
 def _studies(stored: tuple[int, int, str] | None, details: Any) -> Studies:
     trial = {
         "state": "complete", "params": {"beta": 0.75, "accelerator.neural_cores.0": 4}, "details": details,
-        "values": {"accuracy": 0.9}, "test": None, "on_baseline_accelerator": None,
+        "attributes": {"seed": 11}, "values": {"accuracy": 0.9}, "test": None, "on_baseline_accelerator": None,
     }  # fmt: skip
     known = SimpleNamespace(
         trial=lambda study, number: trial,
@@ -115,7 +115,8 @@ def test_a_trial_is_exported_as_four_files(tmp_path: Path) -> None:
     assert accelerator["neural_cores"] == [4, 5]
     assert accelerator["report"] == {"cycles": 5}
     assert not {"search", "budget"} & accelerator.keys()
-    assert json.loads(read["scores.json"])["values"] == {"accuracy": 0.9}
+    scores = json.loads(read["scores.json"])
+    assert (scores["values"], scores["seed"]) == ({"accuracy": 0.9}, 11)
 
 
 @pytest.mark.parametrize(("stored", "details"), [(None, {"hardware": {}}), ((17, 2, "a" * 64), None)])

@@ -215,7 +215,8 @@ def exporting(front: bytes | None, study: Study, store: Path) -> Studies:
             Artifacts(store).write(17, 2, data, sha256(data))
     details = {"hardware": {"cycles": 5}, "accelerator_chosen": {"neural_cores": [4, 2], "encoder_widths": [None, 16]}}
     trial = {
-        "state": "complete", "params": {"beta": 0.75}, "details": details, "values": {"accuracy": 0.9}, "test": None,
+        "state": "complete", "params": {"beta": 0.75}, "details": details, "attributes": {"seed": 2},
+        "values": {"accuracy": 0.9}, "test": None,
         "on_baseline_accelerator": None,
     }  # fmt: skip
     known = SimpleNamespace(

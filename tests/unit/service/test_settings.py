@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
@@ -106,15 +105,3 @@ def test_other_addresses_need_one(monkeypatch: pytest.MonkeyPatch, host: str) ->
         cli._checked(host)
     monkeypatch.setenv("SPIKEFRONT_TOKEN", "hush")
     assert cli._checked(host) == host
-
-
-def test_the_console_prints_brackets_as_they_are() -> None:
-    stream = io.StringIO()
-    cli._console(stream).print("trial 3 failed: x[i] [/red]")
-    assert stream.getvalue() == "trial 3 failed: x[i] [/red]\n"
-
-
-def test_a_pipe_is_wide() -> None:
-    stream = io.StringIO()
-    cli._console(stream).print("x" * (cli.PIPE_WIDTH - 1))
-    assert stream.getvalue().count("\n") == 1
