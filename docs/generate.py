@@ -20,6 +20,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from hwmodel.published import accelerator_table, tlm_table
 from objectives.space import Choice, Integer, Log, Range
 from objectives.spec import FROZEN, OBJECTIVES, SEARCHABLE, Study
 from service.cli import app
@@ -57,8 +58,17 @@ WORDS = {
     "accelerator.preset": "Structure and energy constants.",
     "accelerator.clock_mhz": "Clock of the accelerator.",
     "accelerator.device": "FPGA: its resources and static power.",
-    "accelerator.mode": "`ideal`: the design as intended; `rtl`: the published circuit with its races.",
+    "accelerator.mode": "`ideal`: the design as intended; `rtl`: the published circuit with its races; `tlm`: the "
+    "authors' SystemC model of three fully connected layers.",
     "accelerator.schedule": "One layer at a time, or all layers at once on images of their own.",
+    "accelerator.search": "The accelerators that each trial tries with its trained network; without it there is one. "
+    "See [hardware for each trial](../howto/search-hardware-per-trial.md).",
+    "accelerator.budget": "What a searched accelerator may occupy at most; the device's totals always hold.",
+    "accelerator.budget.luts": "Look-up tables.",
+    "accelerator.budget.flip_flops": "Flip-flops.",
+    "accelerator.budget.bram36": "Block memories of 36 Kbit; halves count.",
+    "accelerator.budget.dsp": "DSP slices.",
+    "accelerator.report": "Which of the searched accelerators gives a trial its values.",
     "search": "The dimensions of the search by dotted path, see [search](#search).",
     "objectives": "Two or more of [the objectives](#objectives), accuracy among them.",
     "constraints": "What makes a trial infeasible: it never enters a front.",
@@ -108,6 +118,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "study-file.schema.json": json.dumps(Study.model_json_schema(), indent=2) + "\n",
         DOCS / "reference" / "settings.md": settings_page(),
         DOCS / "reference" / "commands.md": commands_page(),
+        DOCS / "reference" / "published-figures.md": published_page(),
     }
     readme = ROOT / "README.md"
     return found | {readme: with_studies(readme.read_text(encoding="utf-8"))}
@@ -146,13 +157,19 @@ def study_page() -> str:
 def study_rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo, str]]:
     """Every field of a model and of the sections in it: `(dotted path, field, type in words)`."""
     for name, field in model.model_fields.items():
-        section = (
-            field.annotation if inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel) else None
-        )
+        section = section_of(field)
         kind = "section" if section else kind_words(field.annotation, field.metadata)
         yield prefix + name, field, kind
         if section is not None:
             yield from study_rows(section, f"{prefix}{name}.")
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a section, which may be left out; None for any other field."""
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if inspect.isclass(kind) and issubclass(kind, BaseModel):
+            return kind
+    return None
 
 
 def meaning(name: str, field: FieldInfo) -> str:
@@ -165,8 +182,7 @@ def meaning(name: str, field: FieldInfo) -> str:
 def traits(name: str, field: FieldInfo) -> str:
     """Whether a field may be searched, and whether it may change while a study lives."""
     root = name.partition(".")[0]
-    is_scalar = not (inspect.isclass(field.annotation) and issubclass(field.annotation, BaseModel))
-    if root in SEARCHABLE and is_scalar:
+    if root in SEARCHABLE and section_of(field) is None:
         return "search"
     return "" if root in FROZEN or root == "study" else "change"
 
@@ -323,6 +339,28 @@ A worker needs a server's address and a token, and no database.
 
 
 # --- commands ----------------------------------------------------------------------------------------------------
+
+
+def published_page() -> str:
+    """Published figures beside the model's, as `spikefront hw published` prints them."""
+    return f"""{NOTE}
+# Published figures
+
+As `spikefront hw published` prints them. The records lie in `hwmodel/records/`.
+
+## Latencies of the SystemC model, in cycles
+
+Mode `tlm` beside the latencies that the authors printed; LHR = logical neurons a hardware neuron, a layer each.
+
+{tlm_table().strip()}
+
+## Other accelerators
+
+The [hardware model](../hardware-model.md) beside accelerators of other groups and other architectures: take it for the
+order of magnitude. Nothing is fitted.
+
+{accelerator_table().strip()}
+"""
 
 
 def commands_page() -> str:
