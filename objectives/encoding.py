@@ -1,11 +1,12 @@
 """From images to network input: the image itself (direct), Bernoulli spikes (rate) or one spike a pixel (latency).
 
-Frames of events are spikes already and pass through (events).
+Frames of events are spikes already; where a network has fewer steps, neighbouring frames are joined (events).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -26,7 +27,7 @@ def generator(seed: int, *key: int | str) -> torch.Generator:
 
 
 def encode(images: Tensor, encoding: Encoding, time_steps: int, random: torch.Generator) -> Tensor:
-    """Encode images `(B, C, H, W)` with values from 0 to 1, or event frames `(B, T, C, H, W)` of 0 and 1.
+    """Encode images `(B, C, H, W)` with values from 0 to 1, or event frames `(B, F, C, H, W)` of 0 and 1.
 
     Returns:
         direct: the images themselves, `(B, C, H, W)`; the network repeats them. Else spikes `(T, B, C, H, W)`.
@@ -67,22 +68,33 @@ def latency(images: Tensor, time_steps: int) -> Tensor:
 
 
 def events(frames: Tensor, time_steps: int) -> Tensor:
-    """Spikes `(T, B, C, H, W)` of event frames `(B, T, C, H, W)`, which hold them already; all zeros is legal.
+    """Spikes `(T, B, C, H, W)` of event frames `(B, F, C, H, W)` with F a multiple of T; all zeros is legal.
+
+    F / T neighbouring frames make a step: a pixel spikes where it did in one of them or more.
 
     Raises:
-        TrainingError: The frames are of another shape or number of steps, or are not spikes.
+        TrainingError: The frames are of another shape, T does not divide their number, or they are not spikes.
     """
     if frames.dim() != 5:
         raise TrainingError(f"event frames have the shape {tuple(frames.shape)}; expected (images, T, C, H, W)")
-    if frames.shape[1] != time_steps:
+    if frames.shape[1] == 0 or frames.shape[1] % time_steps:
         raise TrainingError(
-            f"event frames have {frames.shape[1]} steps, the network {time_steps}; give a frame for each step"
+            f"there are {frames.shape[1]} event frames, the network has {time_steps} steps; give one frame for each "
+            f"step, or a whole number of them"
         )
     if not is_binary(frames):
         raise TrainingError(
             "event frames must hold 0 or 1 at each pixel and step; clip numbers of events to 1, or use more frames"
         )
+    if frames.shape[1] > time_steps:
+        frames = frames.reshape(len(frames), time_steps, -1, *frames.shape[2:]).amax(2)
     return frames.transpose(0, 1).float()
+
+
+def standardised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Images `(B, C, H, W)` with (x - mean)/std in place of each value, by channel."""
+    shape = (-1, 1, 1)
+    return (images - images.new_tensor(mean).view(shape)) / images.new_tensor(std).view(shape)
 
 
 def is_binary(signal: Tensor) -> bool:

@@ -12,7 +12,7 @@ from hwmodel.device import known_devices, load_device
 from hwmodel.errors import DeviceError, HwmodelError
 from hwmodel.limits import check_cores
 from objectives.architecture import check_network, layer_shapes
-from objectives.data import describe
+from objectives.data import DatasetInfo, describe
 from objectives.errors import NetworkError, SpecError
 from objectives.hardware import accelerator_of, check_least, searched_space
 from objectives.space import Choice, Domain, Integer, Params, Scalar, dimensions, grid_size
@@ -32,6 +32,9 @@ CHOSEN_BY_TRIALS = ("accelerator.neural_cores", "accelerator.encoder_widths")
 def check_fields(study: Study) -> Iterator[Problem]:
     """Problems of network and accelerator as `(field path, what is wrong and what is right)`, the first one."""
     info = describe(study.dataset.name)
+    if found := next(_check_dataset(study, info), None):
+        yield found
+        return
     try:
         check_network(study.network, info.image, info.classes, pool=study.pool)
         shapes = layer_shapes(study.network, info.image)
@@ -95,6 +98,42 @@ def check_grid(study: Study) -> Iterator[Problem]:
             )
     if (size := grid_size(study.search) or 0) > LARGEST_GRID:
         yield ("search",), f"a grid of {size:,} points is too large; use at most {LARGEST_GRID:,} or another sampler"
+
+
+def _check_dataset(study: Study, info: DatasetInfo) -> Iterator[Problem]:
+    """Does the data set hold together, and with the coding of the input?"""
+    data, least = study.dataset, min(info.image[1:])
+    if data.name == "digits" and data.root is not None:
+        yield ("dataset", "root"), "digits comes with scikit-learn, in no folder; remove root"
+    if data.augment.crop >= least:
+        size = f"{info.image[1]}x{info.image[2]}"
+        yield ("dataset", "augment", "crop"), f"{data.augment.crop} for images of {size}; use less than {least}"
+    if data.normalise != "none" and study.encoding != "direct":
+        yield (
+            ("dataset", "normalise"),
+            f"encoding {study.encoding} needs values from 0 to 1; use none, or direct coding",
+        )
+    yield from _check_recordings(study) if info.is_events else _check_images(study)
+
+
+def _check_images(study: Study) -> Iterator[Problem]:
+    if study.encoding == "events":
+        yield ("encoding",), f"{study.dataset.name} holds images; use direct, rate or latency, or a data set of events"
+    if study.dataset.frames is not None:
+        yield ("dataset", "frames"), f"{study.dataset.name} holds images, not recordings; remove frames"
+
+
+def _check_recordings(study: Study) -> Iterator[Problem]:
+    name, frames, steps = study.dataset.name, study.dataset.frames, study.time_steps
+    if study.encoding != "events":
+        yield ("encoding",), f"{name} holds recordings of events; use encoding: events"
+    if frames is None:
+        yield ("dataset", "frames"), f"is missing: {name} holds recordings; say how many frames each is cut into"
+    elif frames % steps:
+        divisors = ", ".join(str(step) for step in range(1, frames + 1) if frames % step == 0)
+        yield ("time_steps",), f"{steps} does not divide dataset.frames: {frames}; use one of {divisors}"
+    if study.accelerator.input == "rate":
+        yield ("accelerator", "input"), f"{name} holds spikes, which drive the accelerator as they are; use same"
 
 
 def _check_device(study: Study) -> None:

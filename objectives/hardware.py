@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from hwmodel.accelerator import Accelerator, build_accelerator
 from hwmodel.device import PARTS, load_device
@@ -22,7 +23,8 @@ ping_pong each is looked at on its own."""
 def accelerator_of(study: Study, hardware: AcceleratorSpec | None = None) -> Accelerator:
     """The accelerator of one trial; or, with `hardware` of another trial, that one under this trial's network.
 
-    Where trials search accelerators, this is the one in the study: where they start from.
+    Where trials search accelerators, this is the one in the study: where they start from. Weights of fewer than 32 bits
+    are stored and read as such; at 32 the preset's width holds.
 
     Raises:
         NetworkError: The network does not fit the image.
@@ -30,7 +32,7 @@ def accelerator_of(study: Study, hardware: AcceleratorSpec | None = None) -> Acc
         DeviceError: The device is unknown.
     """
     chosen = hardware or study.accelerator
-    return build_accelerator(
+    accelerator = build_accelerator(
         layer_shapes(study.network, describe(study.dataset.name).image),
         chosen.neural_cores,
         dense_first=is_dense_first(study),
@@ -42,6 +44,7 @@ def accelerator_of(study: Study, hardware: AcceleratorSpec | None = None) -> Acc
         preset=chosen.preset,
         encoder_widths=chosen.encoder_widths,
     )
+    return accelerator if study.weight_bits == 32 else replace(accelerator, weight_bits=study.weight_bits)
 
 
 def is_dense_first(study: Study) -> bool:

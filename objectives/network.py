@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -9,14 +11,29 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from objectives import kernels
 from objectives.architecture import Conv, Layer, Pool, check_network, layers
 from objectives.encoding import generator
-from objectives.neuron import Lif
-from objectives.surrogate import Atan, FastSigmoid
+from objectives.neuron import Lapicque, Learnable, Learned, Lif, Neuron
+from objectives.scan import Count, count_dense, is_compiled, map_spikes
+from objectives.surrogate import (
+    Atan,
+    FastSigmoid,
+    Sigmoid,
+    SpikeRateEscape,
+    StraightThrough,
+    Surrogate,
+    Triangular,
+)
 
 if TYPE_CHECKING:
     from objectives.data import DatasetInfo
     from objectives.spec import Study
+
+_OWN = "_neuron"
+"""Behind a layer's name: what its neurons learn."""
+_FUSED = Pool("max", 2)
+"""The pool that the kernels have."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,7 @@ class LayerRecord:
 
 
 class SpikingNetwork(nn.Module):
-    """Weighted layers with bias, each followed by its LIF; pools before or after it.
+    """Weighted layers with bias, each followed by its neurons; pools before or after them.
 
     Input `(B, C, H, W)` is the same at each step (the first layer then runs once an image); `(T, B, C, H, W)`
     is a spike train. Output: spikes `(T, B, outputs)` float32. Weights start as `nn.Conv2d` and `nn.Linear` do.
@@ -50,11 +67,23 @@ class SpikingNetwork(nn.Module):
         image: tuple[int, int, int],
         classes: int,
         *,
-        neuron: Lif,
+        neuron: Neuron,
         time_steps: int,
         pool: Literal["before_lif", "after_lif"] = "before_lif",
+        learn: Sequence[Learnable] = (),
+        normalise: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         """Build the network.
+
+        Args:
+            network: The network string.
+            image: Channels, height and width of an image.
+            classes: Classes.
+            neuron: Of every layer.
+            time_steps: Steps T of one image.
+            pool: Where the pools stand.
+            learn: What each layer learns for itself, from the neuron's number on: parameters `conv1_neuron.beta`, ...
+            normalise: Mean and standard deviation of each channel, taken off images that are no spike trains.
 
         Raises:
             NetworkError: The string is malformed or does not fit image, classes or pool.
@@ -66,6 +95,11 @@ class SpikingNetwork(nn.Module):
         self.pool_first = pool == "before_lif"
         for layer in self.plan:
             self.add_module(layer.name, _weights(layer))
+        for layer in self.plan if learn else ():
+            numbers = {name: nn.Parameter(torch.tensor(float(getattr(neuron, name)))) for name in learn}
+            self.add_module(f"{layer.name}{_OWN}", nn.ParameterDict(numbers))
+        self._learns = tuple(learn)
+        self._normalise = None if normalise is None else [torch.tensor(one).view(-1, 1, 1) for one in normalise]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads lack it
 
     @property
@@ -73,52 +107,94 @@ class SpikingNetwork(nn.Module):
         """Neurons of the last layer."""
         return self.plan[-1].out_shape[0]
 
+    def learned(self, layer: Layer) -> Learned:
+        """The layer's own leak and threshold, where it learns them."""
+        if not self._learns:
+            return Learned()
+        return Learned(**dict(self.get_submodule(f"{layer.name}{_OWN}").named_parameters()))
+
     def forward(self, images: Tensor) -> Tensor:
         """Output spikes `(T, B, outputs)`."""
-        signal = images
+        signal = self._entering(images)
         for layer in self.plan:
-            signal, _ = self._run(layer, signal)
+            signal = self._run(layer, signal)[0]
         return signal
 
     def forward_recorded(self, images: Tensor) -> tuple[Tensor, list[LayerRecord]]:
         """Output spikes `(T, B, outputs)` and a record of each weighted layer."""
-        signal, records = images, []
+        signal, records = self._entering(images), []
+        counts, inputs = self._received(signal)
         for layer in self.plan:
-            received = signal
-            signal, fired = self._run(layer, received)
-            records.append(self._record(layer, received, fired))
+            signal, fired, count = self._run(layer, signal, is_counted=True)
+            count = count or _counted(signal, fired)
+            neurons = math.prod(layer.pooled_shape if self.pool_first else layer.out_shape)
+            records.append(LayerRecord(counts, inputs, count.fired, neurons * self.time_steps * signal.shape[1]))
+            counts, inputs = count.channels, count.places
         return signal, records
 
-    def _run(self, layer: Layer, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """The layer's output and, before any pool behind the neurons, its spikes; both `(T, B, ...)`."""
-        is_constant = signal.dim() == 4 and len(layer.in_shape) == 3
-        current = self._current(layer, signal if is_constant else signal.flatten(0, 1))
-        if is_constant:
-            spikes = self.neuron.scan(current, constant_steps=self.time_steps)
-        else:
-            spikes = self.neuron.scan(_by_step(current, signal))
-        if layer.pool is None or self.pool_first:
-            return spikes, spikes
-        return _by_step(_pool(layer.pool, spikes.flatten(0, 1)), spikes), spikes
+    def forward_all(self, images: Tensor) -> list[Tensor]:
+        """Spikes `(T, B, ...)` of each layer's neurons, before any pool behind them; the last is the output."""
+        signal, spikes = self._entering(images), []
+        for layer in self.plan:
+            signal, fired, _ = self._run(layer, signal, is_fused=self.pool_first)
+            spikes.append(fired)
+        return spikes
 
-    def _current(self, layer: Layer, signal: Tensor) -> Tensor:
-        """Input current of the layer's neurons for a plain batch of inputs."""
-        module = self.get_submodule(layer.name)
-        if isinstance(layer.block, Conv):
-            current: Tensor = module(signal.contiguous(memory_format=torch.channels_last))
-            return _pool(layer.pool, current) if layer.pool is not None and self.pool_first else current
-        dense: Tensor = module(signal.flatten(1))
-        return dense
+    def _entering(self, images: Tensor) -> Tensor:
+        """What the first layer sees: images normalised where asked for; spike trains as they are."""
+        if self._normalise is None or images.dim() != 4:
+            return images
+        mean, deviation = (one.to(images.device) for one in self._normalise)
+        return (images - mean) / deviation
 
-    def _record(self, layer: Layer, received: Tensor, fired: Tensor) -> LayerRecord:
-        is_constant = received.dim() == 4 and len(layer.in_shape) == 3
-        inputs = (received != 0).flatten(0, -1 - len(layer.in_shape)).sum(0) * (self.time_steps if is_constant else 1)
-        if is_constant:
-            counts = received.new_zeros((len(received), self.time_steps, 0), dtype=torch.int32)
+    def _run(
+        self, layer: Layer, signal: Tensor, *, is_fused: bool = True, is_counted: bool = False
+    ) -> tuple[Tensor, Tensor, Count | None]:
+        """The layer's output and, unless a pool behind the neurons was fused, their spikes; both `(T, B, ...)`.
+
+        The count is there where it was asked for and the kernels made it.
+        """
+        constant = self.time_steps if signal.dim() == 4 and len(layer.in_shape) == 3 else None
+        flat = signal if constant else signal.flatten(0, 1)
+        if not isinstance(layer.block, Conv):
+            dense: Tensor = self.get_submodule(layer.name)(flat.flatten(1))
+            spikes = self._scan(layer, dense, signal, constant)
+            return spikes, spikes, count_dense(spikes) if is_counted and is_compiled(spikes) else None
+        current: Tensor = self.get_submodule(layer.name)(flat.contiguous(memory_format=torch.channels_last))
+        pool, is_first = layer.pool, self.pool_first
+        if is_compiled(current) and is_fused and pool == _FUSED:
+            place = kernels.POOL_FIRST if is_first else kernels.POOL_LAST
+            spikes, count = self._map_scan(layer, current, constant, place, is_counted)
+            return spikes, spikes, count
+        if pool is not None and is_first:
+            current, pool = _pool(pool, current), None
+        if is_compiled(current):
+            spikes, count = self._map_scan(layer, current, constant, kernels.NO_POOL, is_counted and pool is None)
         else:
-            of_frames = received.flatten(3).sum(3) if received.dim() == 5 else received.sum(2, keepdim=True)
-            counts = of_frames.transpose(0, 1).to(torch.int32)
-        return LayerRecord(counts, inputs, int(fired.sum(dtype=torch.float64)), fired.numel())
+            spikes, count = self._scan(layer, current, signal, constant), None
+        output = spikes if pool is None else _by_step(_pool(pool, spikes.flatten(0, 1)), spikes)
+        return output, spikes, count
+
+    def _scan(self, layer: Layer, current: Tensor, signal: Tensor, constant: int | None) -> Tensor:
+        steps = current if constant else _by_step(current, signal)
+        return self.neuron.scan(steps, constant_steps=constant, learned=self.learned(layer))
+
+    def _map_scan(
+        self, layer: Layer, current: Tensor, constant: int | None, pool: int, is_counted: bool
+    ) -> tuple[Tensor, Count | None]:
+        images = len(current) if constant else len(current) // self.time_steps
+        beta, threshold = self.learned(layer)
+        return map_spikes(
+            current, images, constant, self.neuron.constants, beta, threshold, pool=pool, is_counted=is_counted
+        )
+
+    def _received(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Counts and inputs of the first layer's record."""
+        if images.dim() == 4:
+            counts = images.new_zeros((len(images), self.time_steps, 0), dtype=torch.int32)
+            return counts, (images != 0).sum(0) * self.time_steps
+        counts = images.flatten(3).sum(3).transpose(0, 1).to(torch.int32)
+        return counts, (images != 0).to(torch.float32).sum((0, 1)).to(torch.int64)
 
 
 def build_network(study: Study, info: DatasetInfo, seed: int) -> SpikingNetwork:
@@ -136,13 +212,33 @@ def build_network(study: Study, info: DatasetInfo, seed: int) -> SpikingNetwork:
             neuron=neuron_of(study),
             time_steps=study.time_steps,
             pool=study.pool,
+            learn=study.learn,
+            normalise=(info.mean, info.std) if study.dataset.normalise == "standard" else None,
         )
 
 
-def neuron_of(study: Study) -> Lif:
-    """The neuron of one trial."""
-    surrogate = FastSigmoid(study.slope) if study.surrogate == "fast_sigmoid" else Atan(study.alpha)
-    return Lif(study.beta, study.threshold, surrogate)
+def neuron_of(study: Study) -> Neuron:
+    """The neuron of one trial, before it learns."""
+    if study.neuron == "lapicque":
+        return Lapicque.of_beta(study.beta, study.threshold, surrogate_of(study), reset=study.reset)
+    return Lif(study.beta, study.threshold, surrogate_of(study), study.reset)
+
+
+def surrogate_of(study: Study) -> Surrogate:
+    """The surrogate gradient of one trial with its knobs."""
+    match study.surrogate:
+        case "fast_sigmoid":
+            return FastSigmoid(study.slope)
+        case "atan":
+            return Atan(study.alpha)
+        case "triangular":
+            return Triangular()
+        case "straight_through":
+            return StraightThrough()
+        case "sigmoid":
+            return Sigmoid(study.slope)
+        case "spike_rate_escape":
+            return SpikeRateEscape(study.slope, study.escape)
 
 
 def _weights(layer: Layer) -> nn.Module:
@@ -156,6 +252,14 @@ def _weights(layer: Layer) -> nn.Module:
 
 def _pool(pool: Pool, maps: Tensor) -> Tensor:
     return nnf.max_pool2d(maps, pool.size) if pool.kind == "max" else nnf.avg_pool2d(maps, pool.size)
+
+
+def _counted(output: Tensor, fired: Tensor) -> Count:
+    """Count of a layer's output `(T, B, ...)` and of its neurons' spikes, which are the same without a pool behind."""
+    channels = output.flatten(3).sum(3) if output.dim() == 5 else output.sum(2, keepdim=True)
+    places = output.sum((0, 1)).to(torch.int64)
+    total = places.sum() if fired is output else fired.sum(dtype=torch.float64)
+    return Count(channels.transpose(0, 1).to(torch.int32), places, int(total))
 
 
 def _by_step(flat: Tensor, like: Tensor) -> Tensor:

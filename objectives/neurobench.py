@@ -7,6 +7,7 @@ connection sparsity, parameters and footprint. Biases count in the footprint, no
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from objectives.activity import Activity
 from objectives.architecture import Conv, Layer
 from objectives.network import SpikingNetwork
+from objectives.spec import WeightBits
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Neurobench:
         activation_sparsity: Share of neurons and steps without a spike.
         connection_sparsity: Share of weights that are zero.
         parameters: Weights and biases.
-        footprint_bytes: Memory of parameters and buffers.
+        footprint_bytes: Memory of parameters and buffers, weights at their stored width.
     """
 
     effective_acs: float
@@ -48,8 +50,8 @@ class Neurobench:
         return asdict(self)
 
 
-def neurobench(network: SpikingNetwork, activity: Activity) -> Neurobench:
-    """The figures of a network on the images of a recorded activity."""
+def neurobench(network: SpikingNetwork, activity: Activity, *, weight_bits: WeightBits = 32) -> Neurobench:
+    """The figures of a network on the images of a recorded activity; its weights are stored in so many bits."""
     images = len(activity.correct)
     effective = {"acs": 0, "macs": 0}
     dense = 0
@@ -60,6 +62,8 @@ def neurobench(network: SpikingNetwork, activity: Activity) -> Neurobench:
         dense += int(_fan_out(layer, torch.ones_like(weight, dtype=torch.bool)).sum()) * network.time_steps
     weights = [_weight(network, layer) for layer in network.plan]
     tensors = [*network.parameters(), *network.buffers()]
+    bits = sum(8 * tensor.numel() * tensor.element_size() for tensor in tensors)
+    spared = sum(weight.numel() * (8 * weight.element_size() - weight_bits) for weight in weights)
     return Neurobench(
         effective_acs=effective["acs"] / images,
         effective_macs=effective["macs"] / images,
@@ -68,7 +72,7 @@ def neurobench(network: SpikingNetwork, activity: Activity) -> Neurobench:
         connection_sparsity=sum(int((weight == 0).sum()) for weight in weights)
         / sum(weight.numel() for weight in weights),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        footprint_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        footprint_bytes=math.ceil((bits - spared) / 8),
     )
 
 

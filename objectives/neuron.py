@@ -1,102 +1,124 @@
-"""Leaky integrate-and-fire over all time steps at once, with the spikes and gradients of `snntorch.Leaky`."""
+"""Integrate-and-fire neurons over all time steps at once, with the spikes and gradients of snnTorch's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from objectives import kernels, scan, torchscan
+from objectives.scan import Constants
 from objectives.surrogate import Surrogate
+
+Reset = Literal["subtract", "zero"]
+Learnable = Literal["beta", "threshold"]
+
+
+class Learned(NamedTuple):
+    """A layer's own leak and threshold, 0-d float32 parameters; None where the neuron's number holds."""
+
+    beta: Tensor | None = None
+    threshold: Tensor | None = None
+
+
+_NOTHING = Learned()
 
 
 @dataclass(frozen=True)
 class Lif:
-    """Neuron with leak `beta` (clamped to 0..1), `threshold` theta > 0, subtracting and delayed reset.
+    """Neuron with leak `beta` (clamped to 0..1), `threshold` theta > 0 and delayed reset.
 
     From the membrane u of the step before, reset r = [u > theta] (no gradient through it), then
-    u' = beta u + x - r theta, spike s = [u' > theta]: strictly above. u starts at 0.
+    u' = beta u + x - r theta with `reset="subtract"`, u' = beta (1 - r) u + x with `reset="zero"`; spike
+    s = [u' > theta]: strictly above. u starts at 0.
 
-    Source: `snntorch.Leaky` 1.0.0 with `reset_mechanism="subtract"`, `reset_delay=True`.
+    Source: `snntorch.Leaky` 1.0.0 with `reset_delay=True`.
     """
 
     beta: float
     threshold: float
     surrogate: Surrogate
+    reset: Reset = "subtract"
 
-    def scan(self, current: Tensor, *, constant_steps: int | None = None) -> Tensor:
+    def scan(self, current: Tensor, *, constant_steps: int | None = None, learned: Learned = _NOTHING) -> Tensor:
         """Spikes `(T, B, ...)` float32 of the neurons driven by `current`.
 
         Args:
             current: Input current `(T, B, ...)`; or `(B, ...)` with `constant_steps`.
             constant_steps: The current is the same at each of so many steps.
+            learned: Leak and threshold to use, and to learn, in the place of the neuron's.
         """
-        spikes: Tensor = _Scan.apply(current, constant_steps, self)  # type: ignore[no-untyped-call]  # untyped in torch
-        return spikes
+        return scan.spikes(current, constant_steps, self.constants, learned.beta, learned.threshold)
+
+    def membranes(self, current: Tensor, *, learned: Learned = _NOTHING) -> Tensor:
+        """Membranes `(T, B, ...)` that the spikes are fired from; the reset passes no gradient."""
+        return torchscan.membranes(current, self.constants, learned.beta, learned.threshold)
+
+    @cached_property
+    def constants(self) -> Constants:
+        """The numbers of the equations."""
+        return Constants(
+            min(max(self.beta, 0.0), 1.0),
+            self.threshold,
+            (),
+            kernels.SUBTRACT if self.reset == "subtract" else kernels.ZERO,
+            self.surrogate,
+        )
 
 
-class _Scan(torch.autograd.Function):
-    """Keeps the membranes in the place of the current, which nobody else needs for the backward pass."""
+@dataclass(frozen=True)
+class Lapicque:
+    """Neuron of a circuit with `resistance` R, `capacitance` C and step length `time_step` dt; delayed reset.
 
-    @staticmethod
-    def forward(ctx: Any, current: Tensor, constant_steps: int | None, neuron: Lif) -> Tensor:
-        currents = current.unbind(0) if constant_steps is None else (current,) * constant_steps
-        if not ctx.needs_input_grad[0]:
-            return _spikes(currents, neuron)
-        spikes, membranes = _spikes_and_membranes(currents, neuron)
-        ctx.save_for_backward(membranes)
-        ctx.neuron, ctx.constant = neuron, constant_steps is not None
-        return spikes
+    u' = x dt/C + (1 - dt/(R C)) u, less r theta with `reset="subtract"`, nothing of it where r = 1 with
+    `reset="zero"`: there the input of that step is lost too. Reset r, spike and start as `Lif`.
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (membranes,) = ctx.saved_tensors
-        neuron: Lif = ctx.neuron
-        gradient = neuron.surrogate.chain_(membranes - neuron.threshold, gradient)
-        steps, (beta, _) = gradient.unbind(0), _constants(neuron, gradient)
-        carried = torch.empty_like(steps[0])
-        for step in range(len(steps) - 2, -1, -1):
-            torch.mul(steps[step + 1], beta, out=carried)
-            steps[step].add_(carried)
-        return (gradient.sum(0) if ctx.constant else gradient), None, None
+    Source: `snntorch.Lapicque` 1.0.0, whose `beta` decides R and C and is not in its equations.
+    """
 
+    resistance: float
+    capacitance: float
+    threshold: float
+    surrogate: Surrogate
+    time_step: float = 1.0
+    reset: Reset = "subtract"
 
-def _spikes(currents: tuple[Tensor, ...], neuron: Lif) -> Tensor:
-    """The scan with one membrane buffer."""
-    beta, threshold = _constants(neuron, currents[0])
-    spikes = _over_time(currents)
-    membrane = currents[0].clone()
-    before, *later = spikes.unbind(0)
-    torch.gt(membrane, threshold, out=before)
-    for current, now in zip(currents[1:], later, strict=True):
-        membrane.mul_(beta).add_(current).sub_(before, alpha=neuron.threshold)
-        torch.gt(membrane, threshold, out=now)
-        before = now
-    return spikes
+    @classmethod
+    def of_beta(cls, beta: float, threshold: float, surrogate: Surrogate, *, reset: Reset = "subtract") -> Lapicque:
+        """The neuron of R = 1 and time step 1 that leaks as exp(-1/C) = `beta`, 0 < beta < 1: C = 1/ln(1/beta)."""
+        capacitance = 1 / torch.log(1 / torch.tensor(beta))
+        return cls(1.0, float(capacitance), threshold, surrogate, reset=reset)
 
+    @property
+    def beta(self) -> float:
+        """What is left of a membrane after a step, 1 - dt/(R C): what `beta` is in `Lif`."""
+        return self.constants.decay
 
-def _spikes_and_membranes(currents: tuple[Tensor, ...], neuron: Lif) -> tuple[Tensor, Tensor]:
-    """The scan with every membrane kept."""
-    beta, threshold = _constants(neuron, currents[0])
-    spikes, membranes = _over_time(currents), _over_time(currents)
-    fired, levels = spikes.unbind(0), membranes.unbind(0)
-    torch.gt(levels[0].copy_(currents[0]), threshold, out=fired[0])
-    for step in range(1, len(currents)):
-        level = torch.mul(levels[step - 1], beta, out=levels[step])
-        level.add_(currents[step]).sub_(fired[step - 1], alpha=neuron.threshold)
-        torch.gt(level, threshold, out=fired[step])
-    return spikes, membranes
+    def scan(self, current: Tensor, *, constant_steps: int | None = None, learned: Learned = _NOTHING) -> Tensor:
+        """Spikes `(T, B, ...)` float32 of the neurons, as `Lif.scan`; only the threshold is learned."""
+        return scan.spikes(current, constant_steps, self.constants, None, learned.threshold)
+
+    def membranes(self, current: Tensor, *, learned: Learned = _NOTHING) -> Tensor:
+        """Membranes `(T, B, ...)` that the spikes are fired from, as `Lif.membranes`."""
+        return torchscan.membranes(current, self.constants, None, learned.threshold)
+
+    @cached_property
+    def constants(self) -> Constants:
+        """The numbers of the equations, rounded as snnTorch rounds them."""
+        resistance, step = np.float32(self.resistance), np.float32(self.time_step)
+        product = resistance * np.float32(self.capacitance)
+        gains = (float(resistance), float(np.float32(1) / product), float(step))
+        return Constants(
+            float(np.float32(1) - step / product),
+            self.threshold,
+            tuple(gain for gain in gains if gain != 1),
+            kernels.SUBTRACT if self.reset == "subtract" else kernels.ZERO_ALL,
+            self.surrogate,
+        )
 
 
-def _over_time(currents: tuple[Tensor, ...]) -> Tensor:
-    """An empty `(T, B, ...)` with the memory order of the currents in each step."""
-    one = currents[0]
-    order = sorted(range(one.dim()), key=one.stride, reverse=True)
-    empty = one.new_empty([len(currents), *(one.shape[axis] for axis in order)])
-    return empty.permute(0, *(1 + order.index(axis) for axis in range(one.dim())))
-
-
-def _constants(neuron: Lif, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Leak and threshold as 0-d tensors: a Python number would be converted anew in every operation."""
-    return like.new_tensor(min(max(neuron.beta, 0.0), 1.0)), like.new_tensor(neuron.threshold)
+Neuron = Lif | Lapicque

@@ -129,7 +129,7 @@ def _details(
         "accuracy_standard_error": trained.standard_error,
         "firing_rates": trained.firing_rates,
         "silent_layers": trained.silent_layers,
-        "neurobench": neurobench(network, trained).report(),
+        "neurobench": neurobench(network, trained, weight_bits=study.weight_bits).report(),
         "first_layer": {
             "core": "dense" if is_dense_first(study) else "sparse",
             "input": "rate" if study.accelerator.input == "rate" else study.encoding,

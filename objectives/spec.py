@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from objectives.acceleratorspec import YOUNGER, ChosenAccelerator, SpecModel
 from objectives.acceleratorspec import AcceleratorSpec as AcceleratorSpec
@@ -25,21 +26,53 @@ OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
 
 FROZEN = (
     "dataset", "network", "pool", "encoding", "time_steps", "neuron", "surrogate", "slope", "alpha", "beta",
-    "threshold", "loss", "train", "accelerator", "search", "objectives", "constraints", "baseline",
+    "threshold", "loss", "weight_bits", "train", "accelerator", "search", "objectives", "constraints", "baseline",
+    "reset", "learn", "escape",
 )  # fmt: skip
 """The fields that decide a trial's result; the others may change while a study lives."""
 
 SEARCHABLE = (
     "network", "pool", "encoding", "time_steps", "surrogate", "slope", "alpha", "beta", "threshold", "loss",
-    "train", "accelerator",
+    "weight_bits", "train", "accelerator", "neuron", "reset", "escape",
 )  # fmt: skip
 """The fields (or sections) whose scalars may become dimensions of the search."""
+
+YOUNGER_FIELDS = (
+    *(f"accelerator.{name}" for name in YOUNGER),
+    "weight_bits",
+    "dataset.root", "dataset.verify", "dataset.normalise", "dataset.augment", "dataset.frames",
+    "train.momentum", "train.weight_decay", "train.warmup_epochs", "train.step_epochs", "train.gamma",
+    "train.rate_penalty", "train.target_rate", "train.micro_batch", "reset", "learn", "escape",
+)  # fmt: skip
+"""Fields younger than stored studies, by dotted name: at their default they are not in the frozen part, whose hash must
+stay what it was."""
+
+LossName = Literal["mse_count", "ce_rate", "ce_count", "mse_temporal", "ce_temporal", "mse_membrane", "ce_max_membrane"]
+OptimizerName = Literal["adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad", "sgd"]
+ScheduleName = Literal["constant", "cosine", "linear", "step", "exponential", "one_cycle"]
+WeightBits = Literal[32, 8, 4]
+SurrogateName = Literal["fast_sigmoid", "atan", "triangular", "straight_through", "sigmoid", "spike_rate_escape"]
+
+
+DatasetName = Literal["digits", "mnist", "fashion-mnist", "svhn", "cifar10", "nmnist", "dvs-gesture", "shd"]
+
+_FOLDER = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*", re.ASCII)
+"""A folder below another, never above: a study comes from others, and a worker reads what it names."""
+
+
+class AugmentSpec(SpecModel):
+    """How training images are altered at random."""
+
+    crop: int = Field(
+        default=0, ge=0, le=64, description="Zeros around an image, out of which a part of its size is cut; 0: none."
+    )
+    flip: bool = Field(default=False, description="Half of the images are mirrored left to right.")
 
 
 class DatasetSpec(SpecModel):
     """Which images, and how the training set is divided."""
 
-    name: Literal["digits", "mnist"]
+    name: DatasetName
     limit: int | None = Field(
         default=None, ge=10, description="Use this many images of the training set, drawn by split_seed."
     )
@@ -47,6 +80,37 @@ class DatasetSpec(SpecModel):
         default=0.2, gt=0, lt=1, description="Stratified share of the training set that the search sees as validation."
     )
     split_seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    root: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Folder inside the data folder with a copy of the files, which is only read; none: the data set's "
+        "own, filled by a download.",
+    )
+    verify: bool = Field(
+        default=True, description="Compare files with their published checksums; `false` for partial or altered copies."
+    )
+    normalise: Literal["none", "standard"] = Field(
+        default="none",
+        description="`standard`: (x - mean)/std of each channel enters the network, under direct coding; see "
+        "[data sets](../howto/datasets.md).",
+    )
+    augment: AugmentSpec = Field(default=AugmentSpec(), description="How training images are altered at random.")
+    frames: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000,
+        description="Frames that a recording of events is cut into; `time_steps` divides them.",
+    )
+
+    @field_validator("root")
+    @classmethod
+    def _inside(cls, root: str | None) -> str | None:
+        if root is not None and not _FOLDER.fullmatch(root):
+            raise ValueError(
+                f"expected a folder inside the data folder (SPIKEFRONT_DATA) such as svhn-part or copies/svhn, of "
+                f"a-z, A-Z, 0-9, '.', '_', '-' and never upwards, got {root!r}"
+            )
+        return root
 
 
 class TrainSpec(SpecModel):
@@ -54,9 +118,31 @@ class TrainSpec(SpecModel):
 
     epochs: int = Field(default=10, ge=1, le=10_000)
     batch: int = Field(default=64, ge=1)
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: OptimizerName = "adam"
     lr: float = Field(default=2e-3, gt=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of `sgd`; the others have none.")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Decay of the weights: decoupled under `adamw`, else added to the gradient."
+    )
+    schedule: ScheduleName = "cosine"
+    warmup_epochs: int = Field(
+        default=0, ge=0, description="Epochs over which the learning rate rises to what the schedule says."
+    )
+    step_epochs: int = Field(default=5, ge=1, description="Epochs between two falls of the schedule `step`.")
+    gamma: float = Field(
+        default=0.5, gt=0, le=1, description="Factor of a fall of `step`, or of every epoch of `exponential`."
+    )
+    rate_penalty: float = Field(
+        default=0.0,
+        ge=0,
+        description="What the loss gains for a firing rate of the hidden layers 1 away from `target_rate`; 0 for none.",
+    )
+    target_rate: float = Field(
+        default=0.0, ge=0, le=1, description="Spikes per neuron and step that `rate_penalty` draws the layers to."
+    )
+    micro_batch: int | None = Field(
+        default=None, ge=1, description="Most images trained at once; none: as many as 64 MB of activity hold."
+    )
     max_minutes: float | None = Field(
         default=None, gt=0, description="Training time after which a trial ends early, at the end of an epoch."
     )
@@ -127,15 +213,27 @@ class Study(SpecModel):
     dataset: DatasetSpec
     network: str = Field(max_length=500)
     pool: Literal["before_lif", "after_lif"] = "before_lif"
-    encoding: Literal["direct", "rate", "latency"] = "direct"
+    encoding: Literal["direct", "rate", "latency", "events"] = "direct"
     time_steps: int = Field(ge=1, le=1_000)
-    neuron: Literal["lif"] = "lif"
-    surrogate: Literal["fast_sigmoid", "atan"] = "atan"
-    slope: float = Field(default=25.0, gt=0, description="Slope k of fast_sigmoid: 1/(1+k|u-theta|)^2.")
+    neuron: Literal["lif", "lapicque"] = "lif"
+    reset: Literal["subtract", "zero"] = "subtract"
+    learn: tuple[Literal["beta", "threshold"], ...] = Field(
+        default=(), description="What each layer learns for itself, from `beta` and `threshold` on."
+    )
+    surrogate: SurrogateName = "atan"
+    slope: float = Field(
+        default=25.0,
+        gt=0,
+        description="Slope k of fast_sigmoid: 1/(1+k|u-theta|)^2; of sigmoid and of spike_rate_escape.",
+    )
     alpha: float = Field(default=2.0, gt=0, description="Alpha of atan: (alpha/2)/(1+(pi/2*alpha*(u-theta))^2).")
+    escape: float = Field(
+        default=1.0, gt=0, description="Decay b of spike_rate_escape: k*exp(-b|u-theta-1|), k the slope."
+    )
     beta: float = Field(default=0.25, ge=0, le=1)
     threshold: float = Field(default=1.0, gt=0)
-    loss: Literal["mse_count", "ce_rate", "ce_count"] = "mse_count"
+    loss: LossName = "mse_count"
+    weight_bits: WeightBits = 32
     train: TrainSpec
     accelerator: AcceleratorSpec
     search: dict[str, Domain]
@@ -150,6 +248,22 @@ class Study(SpecModel):
     budget: BudgetSpec
     baseline: dict[str, bool | int | float | str] = Field(default_factory=dict)
     versions: Literal["same", "any"] = "same"
+
+    @field_validator("learn")
+    @classmethod
+    def _learnable(cls, learn: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if len(set(learn)) != len(learn):
+            raise ValueError("names one twice; give beta, threshold or both")
+        if "beta" in learn and info.data.get("neuron") == "lapicque":
+            raise ValueError("a lapicque neuron's beta is given by its circuit; learn threshold, or use neuron: lif")
+        return learn
+
+    @field_validator("beta")
+    @classmethod
+    def _of_a_circuit(cls, beta: float, info: ValidationInfo) -> float:
+        if info.data.get("neuron") == "lapicque" and not 0 < beta < 1:
+            raise ValueError(f"a lapicque neuron's beta lies above 0 and below 1, got {beta:g}")
+        return beta
 
     @field_validator("objectives")
     @classmethod
@@ -216,10 +330,12 @@ class Study(SpecModel):
     def frozen(self) -> dict[str, Any]:
         """The part of the study that decides results, as plain values."""
         data = self.model_dump(mode="json", by_alias=True)
-        for name in YOUNGER:
-            if getattr(self.accelerator, name) == AcceleratorSpec.model_fields[name].default:
-                del data["accelerator"][name]
-        return {name: data[name] for name in FROZEN}
+        for path in YOUNGER_FIELDS:
+            *section, name = path.split(".")
+            part, values = (getattr(self, section[0]), data[section[0]]) if section else (self, data)
+            if getattr(part, name) == type(part).model_fields[name].default:
+                del values[name]
+        return {name: data[name] for name in FROZEN if name in data}
 
     def frozen_hash(self) -> str:
         """SHA-256 (hex) of the frozen part in canonical JSON."""

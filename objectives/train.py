@@ -15,22 +15,24 @@ import torch
 from torch import Tensor
 
 from objectives import checkpoint
-from objectives.activity import record
+from objectives.activity import Activity, record
 from objectives.data import Dataset
+from objectives.data.augment import augmented
 from objectives.encoding import encode, generator
 from objectives.errors import CheckpointError, TrainingError
-from objectives.loss import loss_function
-from objectives.network import SpikingNetwork, build_network
+from objectives.loss import loss_function, reads_membranes
+from objectives.membrane import membranes, watched_currents
+from objectives.microbatch import largest_part, part_sizes
+from objectives.network import build_network
+from objectives.optimizer import learning_rate, optimizer_of
+from objectives.quantise import Trained
+from objectives.regulariser import rate_penalty
 from objectives.spec import Study
 
-_MOMENTUM = 0.9
-"""Momentum of the optimizer `sgd`."""
+_INDIFFERENT = ("accelerator", "search", "objectives", "constraints", "baseline")
+"""The frozen fields of a study that training does not read."""
 
-_DECISIVE = (
-    "dataset", "network", "pool", "encoding", "time_steps", "neuron", "surrogate", "slope", "alpha", "beta",
-    "threshold", "loss", "train",
-)  # fmt: skip
-"""The fields of a study that training reads."""
+_ADVICE = "lower train.lr, the surrogate's slope or alpha, or train.rate_penalty"
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Epoch:
 
     Attributes:
         epoch: Its number, from 1.
-        loss: Mean training loss over the images.
+        loss: Mean training loss over the images, the firing rate's penalty included.
         accuracy: On the validation set, after the epoch.
         seconds: Spent training (without validation).
         firing_rate: Spikes per neuron and step on the validation set.
@@ -66,7 +68,10 @@ class Training:
         self.epoch, self.epochs = 0, study.train.epochs
         self._study, self._seed, self._data = study, seed, data
         self._loss = loss_function(study.loss, self.network.outputs, data.info.classes)
-        self._optimizer = _optimizer(study, self.network)
+        self._judged = [self.network.plan[-1].name] if reads_membranes(study.loss) else []
+        self._trained = Trained(self.network, study.weight_bits)
+        self._optimizer = optimizer_of(study.train, self._trained.parameters.values())
+        self._at_once = largest_part(study, self.network.plan)
         self._batches = math.ceil(len(data.train.labels) / study.train.batch)
         self._batch, self._loss_sum = 0, 0.0
         self._epoch_seconds, self._seconds = 0.0, 0.0
@@ -88,7 +93,7 @@ class Training:
             The epoch; or None where `stop` said so. The position is kept: call again, or save `state`.
 
         Raises:
-            TrainingError: Loss or weights are not finite at the end of the epoch.
+            TrainingError: The loss of a batch, or at the end of the epoch weights or currents are not finite.
         """
         order = self._order()
         while self._batch < self._batches:
@@ -100,7 +105,8 @@ class Training:
     def state(self) -> bytes:
         """Everything needed to continue in another process, sealed."""
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for index, parameter in enumerate(self.network.parameters()):
+        tensors |= {f"trained.{name}": tensor for name, tensor in self._trained.state().items()}
+        for index, parameter in enumerate(self._trained.parameters.values()):
             for name, tensor in self._optimizer.state[parameter].items():
                 tensors[f"optimizer.{index}.{name}"] = tensor
         position = {"epoch": self.epoch, "batch": self._batch, "loss_sum": self._loss_sum}
@@ -116,55 +122,90 @@ class Training:
         tensors, state = checkpoint.load(data)
         if state.get("trial") != self._trial():
             raise CheckpointError("the checkpoint belongs to other settings or another seed; start the trial anew")
-        self.network.load_state_dict(
-            {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
-        )
-        for index, parameter in enumerate(self.network.parameters()):
-            start = f"optimizer.{index}."
-            own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+        self.network.load_state_dict(_under("network.", tensors))
+        self._trained.restore(_under("trained.", tensors))
+        for index, parameter in enumerate(self._trained.parameters.values()):
+            own = _under(f"optimizer.{index}.", tensors)
             self._optimizer.state[parameter].update({name: _like(parameter, tensor) for name, tensor in own.items()})
         self.epoch, self._batch, self._loss_sum = state["epoch"], state["batch"], state["loss_sum"]
         self._epoch_seconds, self._seconds = state["epoch_seconds"], state["seconds"]
 
     def weights(self) -> bytes:
-        """The network's weights alone as safetensors, named `conv1.weight`, `conv1.bias`, ..."""
+        """The network's weights alone as safetensors, named `conv1.weight`, `conv1.bias`, ...
+
+        They are those that it computes with: quantised where the study asks for fewer than 32 bits.
+        """
         return safetensors.torch.save({name: tensor.contiguous() for name, tensor in self.network.state_dict().items()})
 
     def _step(self, order: Tensor) -> None:
-        """One batch forward, back, and a step of the optimizer."""
+        """One batch forward and back, part by part, and a step of the optimizer."""
         started = perf_counter()
         study, train = self._study, self._data.train
         chosen = order[self._batch * study.train.batch : (self._batch + 1) * study.train.batch]
-        images = encode(
-            train.images[chosen],
-            study.encoding,
-            study.time_steps,
-            generator(self._seed, "train", self.epoch, self._batch),
-        )
+        random = generator(self._seed, "train", self.epoch, self._batch)
         self._set_rate()
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(self.network(images), train.labels[chosen])
-        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        losses = 0.0
+        images = augmented(
+            train.images[chosen], study.dataset, generator(self._seed, "augment", self.epoch, self._batch)
+        )
+        sizes = part_sizes(len(chosen), self._at_once)
+        for part, labels in zip(torch.split(images, sizes), torch.split(train.labels[chosen], sizes), strict=True):
+            loss = self._loss_of(encode(part, study.encoding, study.time_steps, random), labels)
+            (loss * (len(part) / len(chosen))).backward()  # type: ignore[no-untyped-call]  # untyped in torch
+            losses += loss.item() * len(part)
+        self._check_loss(losses)
+        self._trained.gather()
         self._optimizer.step()
-        self._loss_sum += loss.item() * len(chosen)
+        self._trained.store()
+        self._loss_sum += losses
         self._batch += 1
         self._epoch_seconds += perf_counter() - started
 
-    def _close_epoch(self) -> Epoch:
-        loss = self._loss_sum / len(self._data.train.labels)
-        if not math.isfinite(loss) or not all(
-            bool(parameter.isfinite().all()) for parameter in self.network.parameters()
-        ):
+    def _loss_of(self, signal: Tensor, labels: Tensor) -> Tensor:
+        """Loss of some images, mean over them, with the firing rate's penalty where there is one."""
+        settings, currents = self._study.train, list[Tensor]()
+        with watched_currents(self.network, self._judged, lambda name, current: currents.append(current)):
+            spikes = self.network.forward_all(signal) if settings.rate_penalty else [self.network(signal)]
+        output = spikes[-1]
+        if currents:
+            last = self.network.plan[-1]
+            output = membranes(_every_step(currents[0], output), self.network.neuron, self.network.learned(last))
+        loss = self._loss(output, labels)
+        return (
+            loss + rate_penalty(spikes, settings.rate_penalty, settings.target_rate) if settings.rate_penalty else loss
+        )
+
+    def _check_loss(self, losses: float) -> None:
+        if not math.isfinite(losses):
             raise TrainingError(
-                f"epoch {self.epoch + 1}: loss ({loss:g}) or weights are not finite; "
-                f"lower train.lr or the surrogate's slope or alpha"
+                f"epoch {self.epoch + 1}, batch {self._batch + 1}: the loss is not finite ({losses:g}); {_ADVICE}"
             )
-        valid = self._data.validation
-        activity = record(self.network, valid.images, valid.labels, encoding=self._study.encoding, seed=self._seed)
+
+    def _close_epoch(self) -> Epoch:
+        self._check_weights()
+        loss = self._loss_sum / len(self._data.train.labels)
+        activity = self._validated()
         done = Epoch(self.epoch + 1, loss, activity.accuracy, self._epoch_seconds, activity.firing_rate)
         self.epoch, self._seconds = self.epoch + 1, self._seconds + self._epoch_seconds
         self._batch, self._loss_sum, self._epoch_seconds = 0, 0.0, 0.0
         return done
+
+    def _check_weights(self) -> None:
+        for name, parameter in self._trained.parameters.items():
+            if not bool(parameter.isfinite().all()):
+                raise TrainingError(f"epoch {self.epoch + 1}: {name} is not finite; {_ADVICE}")
+
+    def _validated(self) -> Activity:
+        """The activity on the validation set; spikes of NaN are silent, so the currents behind them are looked at."""
+        valid, names = self._data.validation, [layer.name for layer in self.network.plan]
+
+        def check(name: str, current: Tensor) -> None:
+            if not bool(current.sum(dtype=torch.float64).isfinite()):
+                raise TrainingError(f"epoch {self.epoch + 1}: the currents of {name} are not finite; {_ADVICE}")
+
+        with watched_currents(self.network, names, check):
+            return record(self.network, valid.images, valid.labels, encoding=self._study.encoding, seed=self._seed)
 
     def _order(self) -> Tensor:
         """The images' order in this epoch: a function of (seed, epoch)."""
@@ -172,24 +213,25 @@ class Training:
         return torch.from_numpy(random.permutation(len(self._data.train.labels)))
 
     def _set_rate(self) -> None:
-        """Learning rate of this iteration: constant, or half a cosine from lr to 0 over all iterations."""
-        rate = self._study.train.lr
-        if self._study.train.schedule == "cosine":
-            done = (self.epoch * self._batches + self._batch) / (self.epochs * self._batches)
-            rate *= (1 + math.cos(math.pi * done)) / 2
+        """Learning rate of this iteration."""
+        rate = learning_rate(self._study.train, self.epoch * self._batches + self._batch, self._batches)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
 
     def _trial(self) -> str:
         """SHA-256 (hex) of all that decides the training: the settings it reads, and the seed."""
-        settings = self._study.model_dump(mode="json", include=set(_DECISIVE))
+        settings = {name: value for name, value in self._study.frozen().items() if name not in _INDIFFERENT}
         return hashlib.sha256(json.dumps([settings, self._seed], sort_keys=True).encode()).hexdigest()
 
 
-def _optimizer(study: Study, network: SpikingNetwork) -> torch.optim.Optimizer:
-    if study.train.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=study.train.lr, fused=True)
-    return torch.optim.SGD(network.parameters(), lr=study.train.lr, momentum=_MOMENTUM, fused=True)
+def _under(start: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose name starts so, without that start."""
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _every_step(current: Tensor, spikes: Tensor) -> Tensor:
+    """A layer's current for each step `(T, B, outputs)`, be it `(T * B, outputs)` or of a still image."""
+    return current.expand_as(spikes) if len(current) == spikes.shape[1] else current.view_as(spikes)
 
 
 def _like(parameter: Tensor, saved: Tensor) -> Tensor:

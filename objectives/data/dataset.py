@@ -21,15 +21,31 @@ Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Shape `(channels, height, width)` of an image and number of classes."""
+    """What is known of a data set before it is loaded.
+
+    Attributes:
+        image: Shape `(channels, height, width)` of an image; of events, polarities and sensor.
+        classes: Number of classes.
+        mean: Mean of each channel over the training set, of values from 0 to 1; empty for events.
+        std: Standard deviation of each channel, likewise.
+        is_events: Recordings of events instead of images.
+    """
 
     image: tuple[int, int, int]
     classes: int
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    is_events: bool = False
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images `(N, C, H, W)` float32 from 0 to 1 and labels `(N,)` int64."""
+    """Some samples of a data set.
+
+    Attributes:
+        images: `(N, C, H, W)` float32 from 0 to 1; of recordings, frames `(N, frames, C, H, W)` uint8 of 0 and 1.
+        labels: `(N,)` int64.
+    """
 
     images: Tensor
     labels: Tensor
@@ -60,14 +76,7 @@ def divide(spec: DatasetSpec, info: DatasetInfo, training: Labelled, test: Label
         DatasetError: The training set is smaller than `limit`, or too small to be divided by class.
     """
     images, labels = training
-    chosen = np.arange(len(labels))
-    if spec.limit is not None and spec.limit != len(labels):
-        chosen, _ = stratified(labels, spec.limit, spec.split_seed, f"dataset.limit: {spec.limit}")
-    validation_count = round(len(chosen) * spec.validation)
-    held, rest = stratified(
-        labels[chosen], validation_count, spec.split_seed, f"dataset.validation: {spec.validation:g}"
-    )
-    train, validation = chosen[rest], chosen[held]
+    train, validation = parted(spec, labels)
     return Dataset(
         spec.name,
         info,
@@ -75,6 +84,22 @@ def divide(spec: DatasetSpec, info: DatasetInfo, training: Labelled, test: Label
         _split((images[validation], labels[validation]), brightest),
         _split(test, brightest),
     )
+
+
+def parted(spec: DatasetSpec, labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the training and of the validation samples among the `labels` of the training set.
+
+    Raises:
+        DatasetError: There are fewer than `limit`, or too few to be divided by class.
+    """
+    chosen = np.arange(len(labels))
+    if spec.limit is not None and spec.limit != len(labels):
+        chosen, _ = stratified(labels, spec.limit, spec.split_seed, f"dataset.limit: {spec.limit}")
+    validation_count = round(len(chosen) * spec.validation)
+    held, rest = stratified(
+        labels[chosen], validation_count, spec.split_seed, f"dataset.validation: {spec.validation:g}"
+    )
+    return chosen[rest], chosen[held]
 
 
 def stratified(
@@ -100,4 +125,5 @@ def _split(labelled: Labelled, brightest: int) -> Split:
     import torch
 
     images, labels = labelled
-    return Split(torch.from_numpy(images.astype(np.float32)) / brightest, torch.from_numpy(labels.astype(np.int64)))
+    scaled = torch.from_numpy(images.astype(np.float32)).div_(brightest)
+    return Split(scaled, torch.from_numpy(labels.astype(np.int64)))

@@ -11,7 +11,7 @@ from objectives.data.dataset import Dataset, DatasetInfo, divide, stratified
 if TYPE_CHECKING:
     from objectives.spec import DatasetSpec
 
-INFO = DatasetInfo(image=(1, 8, 8), classes=10)
+INFO = DatasetInfo(image=(1, 8, 8), classes=10, mean=(0.3056,), std=(0.3765,))
 
 _TEST_COUNT = 360
 """20 % of the images, the same ones in every study."""

@@ -69,7 +69,7 @@ BAD_FILES = {
         ["lab.yaml:14: accelerator.neural_cores: neural_cores.0 = 3: ", "use a divisor: 1, 2, 4"],
     ),
     "no time": (study_text(time_steps=0), ["time_steps: expected greater than or equal to 1, got 0"]),
-    "unknown dataset": (study_text(dataset={"name": "imagenet"}), ["dataset.name: expected 'digits' or 'mnist'"]),
+    "unknown dataset": (study_text(dataset={"name": "imagenet"}), ["dataset.name: expected 'digits', 'mnist'"]),
     "unknown device": (
         study_text(search=SEARCH, accelerator={"neural_cores": [2, 5], "device": "abacus"}),
         ["accelerator.device: ", "abacus"],

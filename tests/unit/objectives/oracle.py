@@ -11,17 +11,56 @@ from snntorch import surrogate as snn_surrogate
 from torch import Tensor
 
 from objectives.network import SpikingNetwork
-from objectives.surrogate import FastSigmoid, Surrogate
+from objectives.neuron import Learned, Lif, Neuron
+from objectives.surrogate import (
+    Atan,
+    FastSigmoid,
+    Sigmoid,
+    SpikeRateEscape,
+    StraightThrough,
+    Surrogate,
+    Triangular,
+)
 
 
 def spike_grad(surrogate: Surrogate) -> Any:
-    if isinstance(surrogate, FastSigmoid):
-        return snn_surrogate.fast_sigmoid(slope=surrogate.slope)
-    return snn_surrogate.atan(alpha=surrogate.alpha)
+    match surrogate:
+        case FastSigmoid():
+            return snn_surrogate.fast_sigmoid(slope=surrogate.slope)
+        case Atan():
+            return snn_surrogate.atan(alpha=surrogate.alpha)
+        case Triangular():
+            return snn_surrogate.triangular(threshold=surrogate.height)
+        case StraightThrough():
+            return snn_surrogate.straight_through_estimator()
+        case Sigmoid():
+            return snn_surrogate.sigmoid(slope=surrogate.slope)
+        case SpikeRateEscape():
+            return snn_surrogate.spike_rate_escape(beta=surrogate.decay, slope=surrogate.slope)
 
 
-def leaky(beta: float, threshold: float, surrogate: Surrogate) -> Any:
-    return snntorch.Leaky(beta=beta, threshold=threshold, spike_grad=spike_grad(surrogate))
+def cell_of(neuron: Neuron, learned: Learned = Learned()) -> Any:
+    """The same neuron of snnTorch; learned numbers are its parameters."""
+    level = neuron.threshold if learned.threshold is None else learned.threshold.detach().clone()
+    common: dict[str, Any] = {
+        "threshold": level,
+        "learn_threshold": learned.threshold is not None,
+        "spike_grad": spike_grad(neuron.surrogate),
+        "reset_mechanism": neuron.reset,
+    }
+    if isinstance(neuron, Lif):
+        beta = neuron.beta if learned.beta is None else learned.beta.detach().clone()
+        return snntorch.Leaky(beta=beta, learn_beta=learned.beta is not None, **common)
+    return snntorch.Lapicque(R=neuron.resistance, C=neuron.capacitance, time_step=neuron.time_step, **common)
+
+
+def over_time(cell: Any, current: Tensor) -> Tensor:
+    """Spikes `(T, B, ...)` of a cell of snnTorch, step by step."""
+    membrane, spikes = torch.zeros(0), []
+    for x in current:
+        spike, membrane = cell(x, membrane)
+        spikes.append(spike)
+    return torch.stack(spikes)
 
 
 def step_by_step(
@@ -33,9 +72,8 @@ def step_by_step(
         Output spikes (T, B, out); for each weighted layer its inputs (T, B, ...) and its neurons' spikes (T, B, ...).
     """
     parameters = dict(network.named_parameters())
-    neuron = network.neuron
     layers = _layers(tokens)
-    cells = [leaky(neuron.beta, neuron.threshold, neuron.surrogate) for _ in layers]
+    cells = [cell_of(network.neuron, network.learned(layer)) for layer in network.plan]
     membranes = [torch.zeros(0)] * len(layers)
     inputs: list[list[Tensor]] = [[] for _ in layers]
     fired: list[list[Tensor]] = [[] for _ in layers]

@@ -4,18 +4,19 @@ import gzip
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
-import pooch
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from objectives.data import describe, load_dataset, mnist
+from objectives.data.files import Published
 from objectives.errors import DatasetError
-from objectives.spec import DatasetSpec
+from objectives.spec import DatasetName, DatasetSpec
 
 TRAIN, TEST = 60, 20
 
@@ -34,24 +35,34 @@ def contents() -> dict[str, bytes]:
     return files
 
 
+def published(contents: dict[str, bytes]) -> list[Published]:
+    """The four files with the checksums of these contents."""
+    return [
+        Published(f"{name}.gz", (), "of another packing", hashlib.md5(content).hexdigest())
+        for name, content in contents.items()
+    ]
+
+
 @pytest.fixture
-def checksums(contents: dict[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+def files(contents: dict[str, bytes]) -> list[Published]:
+    return published(contents)
 
 
 @pytest.fixture
 def folder(tmp_path: Path, contents: dict[str, bytes]) -> Path:
+    part = tmp_path / "part"
+    part.mkdir()
     for name, content in contents.items():
-        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
-    return tmp_path
+        (part / f"{name}.gz").write_bytes(gzip.compress(content))
+    return part
 
 
 def spec(**fields: Any) -> DatasetSpec:
-    return DatasetSpec(**{"name": "mnist", "validation": 0.25, **fields})
+    return DatasetSpec.model_validate({"name": "mnist", "validation": 0.25, **fields})
 
 
-def test_mnist_is_read_scaled_and_divided(folder: Path, contents: dict[str, bytes], checksums: dict[str, str]) -> None:
-    data = mnist.load(spec(), folder, checksums)
+def test_mnist_is_read_scaled_and_divided(folder: Path, contents: dict[str, bytes], files: Sequence[Published]) -> None:
+    data = mnist.load(spec(), folder, files)
     assert [len(part.labels) for part in (data.train, data.validation, data.test)] == [45, 15, TEST]
     assert data.train.images.shape == (45, 1, 28, 28)
     assert (data.train.images.dtype, data.train.labels.dtype) == (torch.float32, torch.int64)
@@ -60,10 +71,10 @@ def test_mnist_is_read_scaled_and_divided(folder: Path, contents: dict[str, byte
     assert data.test.labels.tolist() == [index % 10 for index in range(TEST)]
 
 
-def test_images_keep_their_labels(folder: Path, contents: dict[str, bytes], checksums: dict[str, str]) -> None:
+def test_images_keep_their_labels(folder: Path, contents: dict[str, bytes], files: Sequence[Published]) -> None:
     raw = np.frombuffer(contents["train-images-idx3-ubyte"], np.uint8, offset=16).reshape(TRAIN, -1)
     labels = {image.tobytes(): index % 10 for index, image in enumerate(raw)}
-    data = mnist.load(spec(), folder, checksums)
+    data = mnist.load(spec(), folder, files)
     seen = set()
     for part in (data.train, data.validation):
         for image, label in zip(part.images, part.labels, strict=True):
@@ -73,9 +84,9 @@ def test_images_keep_their_labels(folder: Path, contents: dict[str, bytes], chec
     assert len(seen) == TRAIN  # train and validation share nothing and lose nothing
 
 
-def test_limit_is_stratified_and_follows_the_split_seed(folder: Path, checksums: dict[str, str]) -> None:
+def test_limit_is_stratified_and_follows_the_split_seed(folder: Path, files: Sequence[Published]) -> None:
     def drawn(seed: int) -> list[bytes]:
-        data = mnist.load(spec(limit=40, split_seed=seed), folder, checksums)
+        data = mnist.load(spec(limit=40, split_seed=seed), folder, files)
         assert (len(data.train.labels), len(data.validation.labels)) == (30, 10)
         assert torch.cat((data.train.labels, data.validation.labels)).bincount().tolist() == [4] * 10
         return [image.numpy().tobytes() for image in torch.cat((data.train.images, data.validation.images))]
@@ -85,16 +96,16 @@ def test_limit_is_stratified_and_follows_the_split_seed(folder: Path, checksums:
     assert set(drawn(1)) != set(drawn(2))  # other images, not only another order
 
 
-def test_limits_that_cannot_be_met(folder: Path, checksums: dict[str, str]) -> None:
+def test_limits_that_cannot_be_met(folder: Path, files: Sequence[Published]) -> None:
     with pytest.raises(DatasetError, match=r"dataset\.limit: 61: cannot draw 61 of 60 images"):
-        mnist.load(spec(limit=61), folder, checksums)
+        mnist.load(spec(limit=61), folder, files)
     with pytest.raises(DatasetError, match=r"dataset\.validation: 0\.1: cannot draw 2 of 20 images"):
-        mnist.load(spec(limit=20, validation=0.1), folder, checksums)
-    assert len(mnist.load(spec(limit=60), folder, checksums).train.labels) == 45
+        mnist.load(spec(limit=20, validation=0.1), folder, files)
+    assert len(mnist.load(spec(limit=60), folder, files).train.labels) == 45
 
 
 @pytest.mark.parametrize("how", ["truncated gzip", "flipped byte", "no gzip", "empty", "other content"])
-def test_a_corrupted_file_is_named(folder: Path, checksums: dict[str, str], how: str) -> None:
+def test_a_corrupted_file_is_named(folder: Path, files: Sequence[Published], how: str) -> None:
     path = folder / "train-images-idx3-ubyte.gz"
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -108,7 +119,7 @@ def test_a_corrupted_file_is_named(folder: Path, checksums: dict[str, str], how:
         }[how]
     )
     with pytest.raises(DatasetError, match=r"train-images-idx3-ubyte\.gz: corrupted .*; delete it and run again"):
-        mnist.load(spec(), folder, checksums)
+        mnist.load(spec(), folder, files)
 
 
 @pytest.mark.parametrize(
@@ -123,45 +134,20 @@ def test_a_corrupted_file_is_named(folder: Path, checksums: dict[str, str], how:
         ("t10k-labels-idx1-ubyte", idx(np.zeros((TEST, 1), np.uint8)), "no idx header of 1 dimension"),
     ],
 )
-def test_headers_are_checked(folder: Path, checksums: dict[str, str], name: str, content: bytes, problem: str) -> None:
+def test_headers_are_checked(folder: Path, contents: dict[str, bytes], name: str, content: bytes, problem: str) -> None:
     (folder / f"{name}.gz").write_bytes(gzip.compress(content))
     with pytest.raises(DatasetError, match=problem):
-        mnist.load(spec(), folder, {**checksums, name: hashlib.md5(content).hexdigest()})
+        mnist.load(spec(), folder, published({**contents, name: content}))
 
 
-def test_missing_files_come_from_the_second_mirror_if_the_first_fails(
-    tmp_path: Path, contents: dict[str, bytes], checksums: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def retrieve(url: str, known_hash: None, fname: str, path: Path) -> str:
-        asked.append(url)
-        if url.startswith(mnist.MIRRORS[0]):
-            raise ConnectionError("unreachable")
-        path.mkdir(parents=True, exist_ok=True)
-        (path / fname).write_bytes(gzip.compress(contents[fname.removesuffix(".gz")]))
-        return str(path / fname)
-
-    monkeypatch.setattr(pooch, "retrieve", retrieve)
-    data = mnist.load(spec(), tmp_path / "new" / "mnist", checksums)
-    assert len(data.test.labels) == TEST
-    assert asked == [mirror + f"{name}.gz" for name in contents for mirror in mnist.MIRRORS]
-    mnist.load(spec(), tmp_path / "new" / "mnist", checksums)
-    assert len(asked) == 8  # the second load reads the folder
-
-
-def test_without_a_mirror_the_message_says_where_to_put_the_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def retrieve(*args: object, **kwargs: object) -> str:
-        raise ConnectionError("unreachable")
-
-    monkeypatch.setattr(pooch, "retrieve", retrieve)
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_partial_copies_are_read_unverified(folder: Path, name: str) -> None:
+    data = load_dataset(spec(name=name, root=folder.name, verify=False), folder.parent)
+    assert (data.name, len(data.train.labels), len(data.test.labels)) == (name, 45, TEST)
     with pytest.raises(
-        DatasetError,
-        match=r"train-images-idx3-ubyte\.gz: missing, and no mirror .*put MNIST's four \.gz files into",
+        DatasetError, match=r"ubyte\.gz: corrupted .*MD5.*; put a whole copy there, or set dataset\.verify"
     ):
-        load_dataset(spec(), tmp_path)
+        load_dataset(spec(name=name, root=folder.name), folder.parent)
 
 
 def test_digits() -> None:
@@ -182,13 +168,27 @@ def test_digits_test_set_is_the_same_under_every_split_seed() -> None:
 
 
 def test_unknown_data_set() -> None:
-    with pytest.raises(DatasetError, match="unknown data set 'svhn'; expected digits or mnist"):
-        describe("svhn")
+    with pytest.raises(DatasetError, match="unknown data set 'omniglot'; expected digits or mnist or"):
+        describe("omniglot")
+
+
+def test_every_name_of_a_study_is_known() -> None:
+    infos = {name: describe(name) for name in get_args(DatasetName)}
+    assert {info.classes for info in infos.values()} == {10, 11, 20}
+    for info in infos.values():
+        assert len(info.mean) == len(info.std) == (0 if info.is_events else info.image[0])
+
+
+def test_figures_of_the_digits_are_those_of_their_training_set() -> None:
+    data = load_dataset(DatasetSpec(name="digits"), Path("unused"))
+    pixels = torch.cat((data.train.images, data.validation.images))
+    assert round(float(pixels.mean()), 4) == data.info.mean[0]
+    assert round(float(pixels.std(correction=0)), 4) == data.info.std[0]
 
 
 def test_describing_loads_neither_torch_nor_scikit_learn() -> None:
     code = (
-        "import sys; from objectives.data import describe; describe('mnist')\n"
+        "import sys; from objectives.data import describe; describe('mnist'), describe('shd')\n"
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,7 +13,7 @@ from hwmodel.accelerator import build_accelerator
 from hwmodel.simulate import simulate
 from objectives.activity import record
 from objectives.architecture import layer_shapes
-from objectives.encoding import encode, events, generator, is_binary, latency, rate
+from objectives.encoding import encode, events, generator, is_binary, latency, rate, standardised
 from objectives.errors import TrainingError
 from objectives.network import SpikingNetwork
 from tests.unit.objectives.factory import make_images, make_labels, make_network
@@ -81,13 +81,32 @@ def test_event_frames_pass_through() -> None:
     [
         (torch.full((2, 5, 2, 4, 4), 2.0), "must hold 0 or 1"),
         (torch.full((2, 5, 2, 4, 4), float("nan")), "must hold 0 or 1"),
-        (torch.ones(2, 6, 2, 4, 4), "have 6 steps, the network 5; give a frame for each step"),
+        (torch.ones(2, 6, 2, 4, 4), "there are 6 event frames, the network has 5 steps; give one frame for each step"),
+        (torch.ones(2, 4, 2, 4, 4), "there are 4 event frames, the network has 5 steps"),
+        (torch.ones(2, 0, 2, 4, 4), "there are 0 event frames"),
         (torch.ones(2, 2, 4, 4), r"have the shape \(2, 2, 4, 4\); expected \(images, T, C, H, W\)"),
     ],
 )
 def test_event_frames_that_do_not_fit(frames: Tensor, message: str) -> None:
     with pytest.raises(TrainingError, match=message):
         encode(frames, "events", 5, generator(0))
+
+
+def test_more_frames_than_steps_are_joined_by_neighbours() -> None:
+    frames = make_events(3, 6, (2, 4, 4)).to(torch.uint8)
+    spikes = encode(frames, "events", 3, generator(0))
+    assert spikes.dtype == torch.float32
+    for step in range(3):
+        assert torch.equal(spikes[step], (frames[:, 2 * step] | frames[:, 2 * step + 1]).float())
+
+
+def test_standardised_images_have_no_mean_and_unit_deviation() -> None:
+    images = make_images(50, (3, 6, 6)) * torch.tensor([1.0, 0.5, 0.1]).view(3, 1, 1)
+    mean, std = images.mean((0, 2, 3)), images.std((0, 2, 3), correction=0)
+    entered = standardised(images, mean.tolist(), std.tolist())
+    torch.testing.assert_close(entered.mean((0, 2, 3)), torch.zeros(3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(entered.std((0, 2, 3), correction=0), torch.ones(3))
+    assert torch.equal(standardised(images, [0.0] * 3, [1.0] * 3), images)
 
 
 def test_what_is_binary() -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 from objectives.checkpoint import load_tensors
 from objectives.data import load_dataset
 from objectives.errors import CheckpointError, TrainingError
-from objectives.spec import Study
+from objectives.network import SpikingNetwork
+from objectives.spec import LossName, OptimizerName, Study
 from objectives.train import Training
 from tests.unit.objectives.factory import make_data, make_study
 
@@ -56,10 +57,37 @@ def begin(study: Study, seed: int = 11) -> Training:
     return Training(study, seed, make_data())
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("batches", [1, 2, 3, 4, 7], ids=lambda count: f"after-{count}")
-def test_interrupted_training_ends_bit_equal(optimizer: str, batches: int) -> None:
-    study = make_study(**{**FIELDS, "train": {**FIELDS["train"], "optimizer": optimizer}})
+WAYS: dict[str, dict[str, Any]] = {
+    **{name: {"train": {"optimizer": name}} for name in get_args(OptimizerName)},
+    "sgd without momentum": {"train": {"optimizer": "sgd", "momentum": 0.0}},
+    "8 bits": {"weight_bits": 8},
+    "4 bits, warmed up, in parts": {
+        "weight_bits": 4, "train": {"warmup_epochs": 1, "schedule": "one_cycle", "micro_batch": 16},
+    },
+    "quiet, on membranes": {"loss": "ce_max_membrane", "train": {"rate_penalty": 1.0, "target_rate": 0.1}},
+    "altered images, rate-coded in parts": {
+        "dataset": {"name": "digits", "augment": {"crop": 1, "flip": True}}, "train": {"micro_batch": 16},
+    },
+    "learned neurons": {"learn": ["beta", "threshold"]},
+    "on times, steps": {"loss": "mse_temporal", "train": {"schedule": "step", "step_epochs": 1, "weight_decay": 0.1}},
+}  # fmt: skip
+
+
+ELSEWHERE = (
+    "adam", "nadam", "8 bits", "4 bits, warmed up, in parts", "quiet, on membranes",
+    "altered images, rate-coded in parts", "on times, steps",
+)  # fmt: skip
+"""The ways that another process goes on with."""
+
+
+def way(name: str) -> Study:
+    return make_study(**{**FIELDS, **WAYS[name], "train": {**FIELDS["train"], **WAYS[name].get("train", {})}})
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("batches", [1, 3, 4, 7], ids=lambda count: f"after-{count}")
+def test_interrupted_training_ends_bit_equal(name: str, batches: int) -> None:
+    study = way(name)
     whole = finish(begin(study))
     training, stop, seen = begin(study), after(batches), 0
     while (epoch := training.run_epoch(stop)) is not None:
@@ -73,27 +101,29 @@ def test_interrupted_training_ends_bit_equal(optimizer: str, batches: int) -> No
 
 
 def test_a_new_process_ends_bit_equal(tmp_path: Path) -> None:
-    study = make_study(**FIELDS)
-    whole = finish(begin(study))
     states = {"mid-epoch": after(2), "last batch": after(3), "epoch end": None}
-    for name, stop in states.items():
-        training = begin(study)
-        assert (training.run_epoch(stop or never) is None) == (stop is not None)
-        (tmp_path / name).write_bytes(training.state())
+    wholes = [finish(begin(way(name))) for name in ELSEWHERE]
+    for index, name in enumerate(ELSEWHERE):
+        for place in states:
+            training, stop = begin(way(name)), {"mid-epoch": after(2), "last batch": after(3)}.get(place)
+            assert (training.run_epoch(stop or never) is None) == (stop is not None)
+            (tmp_path / f"{index} {place}").write_bytes(training.state())
     code = (
         "import json, sys, torch; from pathlib import Path; torch.set_num_threads(1); torch.manual_seed(999)\n"
-        "from tests.unit.objectives.test_train import FIELDS, begin, finish, make_study\n"
-        "for path in sys.argv[1:]:\n"
-        "    training = begin(make_study(**FIELDS)); training.restore(Path(path).read_bytes())\n"
+        "from tests.unit.objectives.test_train import ELSEWHERE, begin, finish, way\n"
+        "for path in map(Path, sys.argv[1:]):\n"
+        "    training = begin(way(ELSEWHERE[int(path.name.split()[0])])); training.restore(path.read_bytes())\n"
         "    print(json.dumps(finish(training)))\n"
     )
-    paths = [str(tmp_path / name) for name in states]
+    paths = [str(tmp_path / f"{index} {place}") for index in range(len(ELSEWHERE)) for place in states]
     out = subprocess.run(
         [sys.executable, "-c", code, *paths], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     rests = [json.loads(line) for line in out.splitlines()]
-    assert [rest["weights"] for rest in rests] == [whole["weights"]] * 3
-    assert [rest["epochs"] for rest in rests] == [whole["epochs"], whole["epochs"], whole["epochs"][1:]]
+    for index, whole in enumerate(wholes):
+        mine = rests[3 * index : 3 * index + 3]
+        assert [rest["weights"] for rest in mine] == [whole["weights"]] * 3
+        assert [rest["epochs"] for rest in mine] == [whole["epochs"], whole["epochs"], whole["epochs"][1:]]
 
 
 def test_a_stopped_training_goes_on_in_place() -> None:
@@ -118,6 +148,9 @@ def test_seed_and_settings_decide_the_result() -> None:
         {"beta": 0.9},
         {"threshold": 0.6},
         {"train": {**FIELDS["train"], "lr": 1e-3}},
+        {"weight_bits": 8},
+        {"train": {**FIELDS["train"], "rate_penalty": 0.1}},
+        {"train": {**FIELDS["train"], "micro_batch": 20}},
         {"network": "4C3p1-MP2-6C3-MP2-12-10"},
     ],
     ids=str,
@@ -133,6 +166,14 @@ def test_a_checkpoint_of_another_trial_is_refused(other: dict[str, Any]) -> None
 def test_a_study_changed_outside_its_training_keeps_its_checkpoints() -> None:
     state = begin(make_study(**FIELDS)).state()
     begin(make_study(**FIELDS, budget={"trials": 99}, accelerator={"neural_cores": [4, 6, 4, 2]})).restore(state)
+
+
+def test_a_checkpoint_from_before_the_younger_fields_is_still_its_own() -> None:
+    """A change here strands the checkpoints of every running study."""
+    assert begin(make_study(**FIELDS))._trial() == TRIAL
+
+
+TRIAL = "7131159aed531c5e741441dacf1e65418ccf10a612102d31a921882b8c571157"
 
 
 def test_a_refused_checkpoint_changes_nothing() -> None:
@@ -216,21 +257,32 @@ def test_max_minutes_ends_after_the_epoch_and_survives_a_restart() -> None:
     assert (resumed.epoch, resumed.epochs) == (1, 50)
 
 
-def test_weights_that_are_not_finite_are_an_error() -> None:
-    training = begin(make_study(train={"lr": 1e300}))
-    with pytest.raises(TrainingError, match=r"epoch 1: loss \(.*\) or weights are not finite; lower train\.lr"):
+def test_a_loss_that_explodes_is_told_at_once() -> None:
+    training = begin(make_study(loss="mse_membrane", train={"lr": 1e30, "optimizer": "sgd", "batch": 40}))
+    with pytest.raises(
+        TrainingError, match=r"^epoch 1, batch 2: the loss is not finite \((inf|nan)\); lower train\.lr, "
+    ):
         training.run_epoch(never)
 
 
-def test_a_network_gone_silent_by_nan_is_an_error_though_its_loss_is_finite() -> None:
+def test_weights_that_are_not_finite_are_an_error_though_the_loss_is_finite() -> None:
     training = begin(make_study())
     with torch.no_grad():
         next(training.network.parameters()).fill_(float("nan"))
-    with pytest.raises(TrainingError, match=r"epoch 1: loss \(\d.*\) or weights are not finite"):
+    with pytest.raises(TrainingError, match=r"^epoch 1: conv1\.weight is not finite; lower train\.lr, the surrogate's"):
         training.run_epoch(never)
 
 
-@pytest.mark.parametrize("loss", ["mse_count", "ce_rate", "ce_count"])
+def test_currents_that_are_not_finite_are_an_error_though_weights_and_loss_are_finite() -> None:
+    training = begin(make_study(train={"lr": 1e-30, "schedule": "constant"}))
+    with torch.no_grad():
+        training.network.get_parameter("conv2.weight").fill_(3e38)
+        training.network.get_parameter("conv1.weight").fill_(1.0)
+    with pytest.raises(TrainingError, match=r"^epoch 1: the currents of conv2 are not finite; lower"):
+        training.run_epoch(never)
+
+
+@pytest.mark.parametrize("loss", get_args(LossName))
 @pytest.mark.parametrize("network", ["6C3-MP2-10", "6C3-MP2-30"])
 def test_every_loss_learns(loss: str, network: str) -> None:
     study = make_study(
@@ -242,7 +294,70 @@ def test_every_loss_learns(loss: str, network: str) -> None:
     )
     epochs = finish(begin(study))["epochs"]
     assert epochs[-1][1] < epochs[0][1]
-    assert epochs[-1][2] > 0.8
+    assert epochs[-1][2] > (0.6 if loss in ("mse_temporal", "mse_membrane") else 0.8)
+
+
+@pytest.mark.parametrize("optimizer", get_args(OptimizerName))
+def test_every_optimizer_learns(optimizer: str) -> None:
+    rates = {"radam": 0.1, "sgd": 0.05, "adagrad": 0.05}
+    study = make_study(
+        network="6C3-MP2-10",
+        loss="ce_count",
+        threshold=0.3,
+        train={"epochs": 20, "batch": 16, "lr": rates.get(optimizer, 0.01), "optimizer": optimizer},
+        accelerator={"neural_cores": [2, 2]},
+    )
+    assert finish(begin(study))["epochs"][-1][2] > 0.8
+
+
+def gradients(**train: Any) -> dict[str, Tensor]:
+    """Of the first batch of 40 images, before the optimizer moves."""
+    study = make_study(**{**FIELDS, "network": "6C3-MP2-10", "train": {"batch": 40, **train}})
+    training, seen = begin(study), dict[str, Tensor]()
+    training._optimizer.register_step_pre_hook(lambda *_: seen.update(_gradients_of(training.network)))
+    training.run_epoch(after(1))
+    return seen
+
+
+def _gradients_of(network: SpikingNetwork) -> dict[str, Tensor]:
+    return {name: one.grad.clone() for name, one in network.named_parameters() if one.grad is not None}
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+@pytest.mark.parametrize("most", [1, 7, 16, 39])
+def test_parts_of_a_batch_give_its_gradient(most: int, penalty: float) -> None:
+    whole, parts = gradients(rate_penalty=penalty), gradients(micro_batch=most, rate_penalty=penalty)
+    assert whole.keys() == parts.keys() != set()
+    for name, gradient in whole.items():
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-6 * float(gradient.abs().max()) + 1e-7)
+
+
+def test_a_batch_that_fits_is_not_parted_and_ends_with_the_same_bits() -> None:
+    assert finish(begin(make_study(**FIELDS))) == finish(
+        begin(make_study(**{**FIELDS, "train": {**FIELDS["train"], "micro_batch": 40}}))
+    )
+
+
+def test_images_are_altered_anew_for_each_batch_and_epoch_and_never_for_validation() -> None:
+    dataset = {"name": "digits", "augment": {"crop": 2, "flip": True}}
+    training, seen = begin(make_study(dataset=dataset, train={"epochs": 2, "batch": 96})), Seen()
+    training.network.register_forward_pre_hook(seen.images)
+    before = [tensor.clone() for tensor in (make_data().train.images, training._data.validation.images)]
+    finish(training)
+    first, second = (sorted(map(tuple, batch.flatten(1).tolist())) for batch in seen.batches)
+    plain = sorted(map(tuple, before[0].flatten(1).tolist()))
+    assert first != second
+    assert plain not in (first, second)
+    assert torch.equal(training._data.train.images, before[0])
+    assert torch.equal(training._data.validation.images, before[1])
+
+
+def test_the_images_pass_in_parts() -> None:
+    training, seen = begin(make_study(train={"epochs": 1, "batch": 40, "micro_batch": 16})), Seen()
+    training.network.register_forward_pre_hook(seen.images)
+    finish(training)
+    assert [len(batch) for batch in seen.batches] == [14, 13, 13] * 2 + [16]
 
 
 def test_digits_are_learned() -> None:
