@@ -221,27 +221,68 @@ def pareto(study: StudyName, as_json: Json = False) -> None:
 
 @app.command()
 def export(
-    study: StudyName,
-    form: Annotated[str, typer.Option("--format", "-f", help="csv, json or markdown.")] = "csv",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout without it.")] = None,
-    trial: Annotated[int | None, typer.Option(help="Export this trial into the folder --output instead.")] = None,
+    what: Annotated[
+        str, typer.Argument(metavar="STUDY|TRIAL", help="A study's front; or a trial as STUDY/NUMBER: digits/17.")
+    ],
+    form: Annotated[str, typer.Option("--format", "-f", help="Of a front: csv, json or markdown.")] = "csv",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File for a front, stdout without it; folder for a trial, STUDY-NUMBER without it."
+        ),
+    ] = None,
+    trial: Annotated[int | None, typer.Option(help="Export this trial of a study; the same as STUDY/NUMBER.")] = None,
 ) -> None:
-    """Export the front as a table; or, with --trial, a trained network and its accelerator into a folder."""
+    """Export a front as a table, or a trial as a folder: network, accelerator, activity, NIR graphs, model card.
+
+    Example: spikefront export digits/17 --output folder
+    """
     from service.export import export_trial, front_text
 
-    settings = _settings()
+    settings, named = _settings(), _trial_named(what) if trial is None else (what, trial)
     with _studies() as studies:
-        if trial is not None:
-            if output is None:
-                raise UsageError("--trial needs --output FOLDER for the network, the accelerator and the settings")
-            files = export_trial(studies, settings.var / "artifacts", study, trial, output)
-            out.print("\n".join(map(str, files)))
+        if named is not None:
+            folder = output or Path(f"{named[0]}-{named[1]}")
+            exported = export_trial(studies, settings.var / "artifacts", settings.data_folder, named, folder)
+            out.print("\n".join(map(str, exported.files)), soft_wrap=True)
+            out.print("\n".join(exported.notes), soft_wrap=True, highlight=False)
             return
-        text = front_text(studies.front(study), form)
+        text = front_text(studies.front(what), form)
     if output is None:
         sys.stdout.write(text)
     else:
         output.write_text(text, encoding="utf-8")
+
+
+@app.command("replay")
+def replay_trial(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A complete trial as STUDY/NUMBER, such as digits/17.")],
+    as_json: Json = False,
+) -> None:
+    """Train a trial again from its record, and say whether it comes out equal bit for bit; exits 1 when it does not.
+
+    Example: spikefront replay digits/17
+    """
+    from service.record import open_record
+    from service.replay import replay
+
+    settings, named = _settings(), _trial_named(trial)
+    if named is None:
+        raise UsageError(f"{trial}: expected a trial as STUDY/NUMBER, such as digits/17")
+    with open_record(_database_url(settings), settings.var) as record:
+        done = replay(
+            record,
+            settings.var,
+            settings.data_folder,
+            named,
+            shown=lambda epoch: None if as_json else out.print(epoch.line(), highlight=False),
+        )
+    if as_json:
+        print_json(done.document())
+    else:
+        out.print(done.summary(), soft_wrap=True, highlight=False)
+    if not done.is_bit_equal:
+        raise typer.Exit(1)
 
 
 def main() -> None:
@@ -283,6 +324,12 @@ def _checked(host: str) -> str:
     if host not in ("127.0.0.1", "localhost", "::1") and not _settings().token:
         raise UsageError(f"--host {host} is not loopback: set SPIKEFRONT_TOKEN to a secret of yours first")
     return host
+
+
+def _trial_named(text: str) -> tuple[str, int] | None:
+    """Study and number of a trial such as `digits/17`; None of anything else."""
+    study, _, number = text.rpartition("/")
+    return (study, int(number)) if study and number.isascii() and number.isdecimal() else None
 
 
 def _changes(sets: list[str] | None) -> dict[str, Any]:

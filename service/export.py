@@ -5,8 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import secrets
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import safetensors.numpy
 
 from objectives import hardwaresearch
 from objectives.spec import Study
@@ -16,8 +23,33 @@ from service.handout import settled
 from service.studies import Studies
 from storage.artifacts import Artifacts
 
+if TYPE_CHECKING:
+    from objectives.activity import Activity
+
 SETTINGS_FILE, SCORES_FILE = "settings.json", "scores.json"
 """Files of an exported trial that are read again beside its weights."""
+
+WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "README.md"
+
+CARD_START = "# Trial "
+"""How a model card begins."""
+
+CONTENT = {
+    CARD_FILE: "the model card",
+    WEIGHTS_FILE: "the trained network: `conv1.weight`, `conv1.bias`, ...",
+    SETTINGS_FILE: "the study with this trial's parameters and its accelerator in place",
+    SCORES_FILE: "validation, test and baseline-accelerator scores, and the seed",
+    "accelerator.json": "the accelerator and its report: cycles, energy and resources by layer",
+    "activity.safetensors": (
+        "spikes at each layer's input on the validation images, `conv1.counts` `(images, steps, channels)`; "
+        "no channels where the input is an image; `correct` says which images were classified correctly"
+    ),
+    "network.nir": "NIR graph of `LIF` nodes, which reset to 0; missing where it is refused",
+    "network-subtract.nir": "NIR graph whose neurons subtract the threshold, by a loop; only where the network does",
+    "nir.json": "label, reasons and drift of the NIR graphs",
+    "hardware-front.csv": "every accelerator that this trial had to choose from; only where trials search accelerators",
+}
+"""Every file of an exported trial, and what it holds."""
 
 SCORES = ("values", "test", "on_baseline_accelerator")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -53,34 +85,135 @@ def front_rows(front: Front) -> list[dict[str, Any]]:
     return rows
 
 
-def export_trial(studies: Studies, artifacts: Path, study: str, number: int, folder: Path) -> list[Path]:
-    """Write a trial's weights (safetensors), settings and hardware report into a folder.
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
 
-    Where trials search accelerators, also all that this one had to choose from, as a table.
+    Attributes:
+        files: In the order of `CONTENT`.
+        notes: The label and the drift of each NIR graph, a line each.
+    """
+
+    files: list[Path]
+    notes: list[str]
+
+
+def export_trial(studies: Studies, artifacts: Path, data: Path, trial: tuple[str, int], folder: Path) -> Exported:
+    """Write a trial into a folder: weights, settings, scores, accelerator, activity, NIR graphs, model card.
+
+    Where trials search accelerators, also all that this one had to choose from, as a table. The files appear
+    together: when a part of the export fails, the folder is as it was. Files of an earlier export that this one
+    does not have are removed, all others stay.
+
+    Args:
+        studies: Of the open database.
+        artifacts: Folder of the artifact store.
+        data: Folder of the data sets.
+        trial: The study's name and the trial's number.
+        folder: Made where it does not exist.
 
     Raises:
         NotFound: There is no such study or trial, or it is not complete.
         ArtifactError: What was stored is missing, torn or altered.
+        CheckpointError: The stored weights are of another network.
+        DatasetError: The data set is missing or corrupted.
+        UsageError: The folder cannot be written.
     """
-    trial, settings = studies.trial(study, number), studies.spec(study)
-    stored = studies.weights_of(study, number)
-    if stored is None or trial["details"] is None:
-        raise NotFound(f"trial {number} of {study!r} is {trial['state']}; only a complete trial has a network")
-    store = Artifacts(artifacts)
-    data, front = store.read(*stored), studies.hardware_front_of(study, number)
-    resolved = settled(settings.resolve(trial["params"]), trial["details"])
-    documents = {
-        "weights.safetensors": data,
-        SETTINGS_FILE: _json(resolved.model_dump(mode="json", by_alias=True)),
-        "accelerator.json": _json(_accelerator(resolved, trial["details"]["hardware"])),
-        SCORES_FILE: _json({**{key: trial[key] for key in SCORES}, "seed": trial["attributes"]["seed"]}),
-    }
+    study, number = trial
+    stored, spec, where = studies.trial(study, number), studies.spec(study), studies.weights_of(study, number)
+    if where is None or stored["details"] is None:
+        raise NotFound(f"trial {number} of {study!r} is {stored['state']}; only a complete trial has a network")
+    store, front = Artifacts(artifacts), studies.hardware_front_of(study, number)
+    settings = settled(spec.resolve(stored["params"]), stored["details"])
+    row = studies.row(study)
+    found = _Found(study, stored, settings, store.read(*where), row.versions, row.frozen_hash)
+    documents, graphs = _measured(found, data)
     if front is not None:
         documents["hardware-front.csv"] = _front_csv(store.read(*front))
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in documents.items():
-        (folder / name).write_bytes(content)
-    return [folder / name for name in documents]
+    documents = {name: documents[name] for name in CONTENT if name in documents}
+    _write_together(folder, documents)
+    return Exported([folder / name for name in documents], graphs)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is stored of a complete trial."""
+
+    study: str
+    trial: Mapping[str, Any]
+    settings: Study
+    weights: bytes
+    versions: Mapping[str, str]
+    frozen_hash: str
+
+
+def _measured(found: _Found, data: Path) -> tuple[dict[str, bytes], list[str]]:
+    """The files of a trial by name, all but its hardware front; and a line about each NIR graph.
+
+    Here alone an export loads torch; and `service.hardware` reads the files whose names are given here.
+    """
+    from objectives.checkpoint import load_tensors
+    from objectives.data import load_dataset
+    from objectives.network import build_network
+    from objectives.nirgraph import export_graphs
+    from service.hardware import Trained, record_activity
+    from service.modelcard import Card, model_card
+
+    trial, settings, seed = found.trial, found.settings, int(found.trial["attributes"]["seed"])
+    name = f"trial {trial['trial']} of {found.study}"
+    weights = load_tensors(found.weights)
+    activity = record_activity(Trained(name, settings, weights, seed), data)
+    dataset = load_dataset(settings.dataset, data)
+    network, valid = build_network(settings, dataset.info, seed), dataset.validation
+    network.load_state_dict(weights)
+    graphs = export_graphs(network, valid.images, valid.labels, encoding=settings.encoding, seed=seed)
+    documents = {
+        WEIGHTS_FILE: found.weights,
+        SETTINGS_FILE: _json(settings.model_dump(mode="json", by_alias=True)),
+        SCORES_FILE: _json({**{key: trial[key] for key in SCORES}, "seed": seed}),
+        "accelerator.json": _json(_accelerator(settings, trial["details"]["hardware"])),
+        "activity.safetensors": _activity(activity),
+        "nir.json": _json([graph.document() for graph in graphs]),
+        **{graph.file: graph.data for graph in graphs if graph.data is not None},
+    }
+    images = {part: len(getattr(dataset, part).labels) for part in ("train", "validation", "test")}
+    card = Card(trial, found.study, settings, found.versions, found.frozen_hash, images, activity.accuracy, graphs)
+    documents[CARD_FILE] = model_card(card, CONTENT).encode()
+    return documents, [graph.summary() for graph in graphs]
+
+
+def _activity(activity: Activity) -> bytes:
+    """Spikes at each layer's input as `LAYER.counts`, and which images were classified correctly."""
+    arrays = {f"{name}.counts": counts for name, counts in zip(activity.names, activity.counts, strict=True)}
+    return safetensors.numpy.save({**arrays, "correct": activity.correct})
+
+
+def _write_together(folder: Path, documents: Mapping[str, bytes]) -> None:
+    """Write files beside their places first, then put all in place; files of ours that are not among them go."""
+    is_new = not folder.exists()
+    staging = folder / f".{secrets.token_hex(8)}.part"
+    try:
+        _check_card(folder / CARD_FILE)
+        staging.mkdir(parents=True)
+        for name, content in documents.items():
+            (staging / name).write_bytes(content)
+        for name in documents:
+            (staging / name).replace(folder / name)
+        for name in CONTENT.keys() - documents.keys():
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror}; give another folder") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if is_new:
+            with suppress(OSError):  # it is empty only where nothing was put in place
+                folder.rmdir()
+
+
+def _check_card(file: Path) -> None:
+    """A readme of somebody else's is not written over."""
+    if file.exists() and not file.read_bytes().startswith(CARD_START.encode()):
+        raise UsageError(f"{file} is no model card of ours and stays; give another folder with --output")
 
 
 def _accelerator(settings: Study, report: dict[str, Any]) -> dict[str, Any]:
