@@ -37,23 +37,29 @@ WORDS = {
     "study": "Name of the study.",
     "notes": "Free text; decides nothing.",
     "dataset": "Which images, and how the training set is divided.",
-    "dataset.name": "`digits` comes with scikit-learn; `mnist` is downloaded once.",
+    "dataset.name": "`digits` comes with scikit-learn, the others are downloaded once; `nmnist`, `dvs-gesture` and "
+    "`shd` hold events and need the extra `events`, see [data sets](../howto/datasets.md).",
     "dataset.split_seed": "Seed of the division.",
     "network": "Layers from input to output, see [networks](#networks).",
     "pool": "Pool currents before the neurons (snnTorch's scripts) or spikes behind them (the hardware).",
-    "encoding": "How an image enters: as it is at every step, as random spikes, or as one spike a pixel.",
+    "encoding": "How an image enters: as it is at every step, as random spikes, or as one spike a pixel; `events` "
+    "for recordings.",
     "time_steps": "Time steps T of one image.",
-    "neuron": "Leaky integrate-and-fire, reset by subtraction.",
-    "surrogate": "Surrogate gradient; `fast_sigmoid` has `slope`, `atan` has `alpha`.",
+    "neuron": "Leaky integrate-and-fire (`snntorch.Leaky`), or the circuit of `snntorch.Lapicque` with that `beta`.",
+    "surrogate": "Surrogate gradient; `atan` has `alpha`, `fast_sigmoid`, `sigmoid`, `spike_rate_escape` have `slope`.",
     "beta": "What is left of the membrane potential after a step.",
     "threshold": "Potential at which a neuron fires.",
-    "loss": "The losses of `snntorch.functional`.",
+    "loss": "The losses of `snntorch.functional`: on spikes, on first spikes (`temporal`) or on the output's "
+    "membranes; with a population code where the last layer is wider than the classes.",
+    "weight_bits": "Bits of a stored weight: training computes with quantised weights (torch's fake quantisation, one "
+    "scale a layer), and the accelerator stores and reads so many.",
     "train": "How one trial is trained.",
     "train.epochs": "Epochs of one trial.",
     "train.batch": "Images in a batch.",
-    "train.optimizer": "Adam, or SGD with momentum.",
+    "train.optimizer": "The optimizers of `torch.optim`; what is not said here has torch's default.",
     "train.lr": "Learning rate at the start.",
-    "train.schedule": "Learning rate over the training: constant, or half a cosine down to 0.",
+    "train.schedule": "Learning rate over the training: constant, half a cosine or a line down to 0, in steps, by a "
+    "factor each epoch, or up and down once (`OneCycleLR`).",
     "accelerator": "The accelerator that runs the trained network, see [the hardware model](../hardware-model.md).",
     "accelerator.preset": "Structure and energy constants.",
     "accelerator.clock_mhz": "Clock of the accelerator.",
@@ -86,6 +92,7 @@ WORDS = {
     "budget.hours": "Hours since the study was created.",
     "baseline": "Parameters of trial 0; what is not named here has the study's own value.",
     "versions": "Whether workers need the torch, snnTorch and numba the study began with; `any` marks other results.",
+    "reset": "What a spike takes from the membrane at the next step: the threshold, or all of it.",
 }
 """What a field means, where its model does not say so itself."""
 
