@@ -47,6 +47,9 @@ YOUNGER_FIELDS = (
 """Fields younger than stored studies, by dotted name: at their default they are not in the frozen part, whose hash must
 stay what it was."""
 
+LARGEST = 1e6
+"""Largest threshold, slope, alpha and escape: far beyond use, and exact enough in float32."""
+
 LossName = Literal["mse_count", "ce_rate", "ce_count", "mse_temporal", "ce_temporal", "mse_membrane", "ce_max_membrane"]
 OptimizerName = Literal["adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad", "sgd"]
 ScheduleName = Literal["constant", "cosine", "linear", "step", "exponential", "one_cycle"]
@@ -224,14 +227,17 @@ class Study(SpecModel):
     slope: float = Field(
         default=25.0,
         gt=0,
+        le=LARGEST,
         description="Slope k of fast_sigmoid: 1/(1+k|u-theta|)^2; of sigmoid and of spike_rate_escape.",
     )
-    alpha: float = Field(default=2.0, gt=0, description="Alpha of atan: (alpha/2)/(1+(pi/2*alpha*(u-theta))^2).")
+    alpha: float = Field(
+        default=2.0, gt=0, le=LARGEST, description="Alpha of atan: (alpha/2)/(1+(pi/2*alpha*(u-theta))^2)."
+    )
     escape: float = Field(
-        default=1.0, gt=0, description="Decay b of spike_rate_escape: k*exp(-b|u-theta-1|), k the slope."
+        default=1.0, gt=0, le=LARGEST, description="Decay b of spike_rate_escape: k*exp(-b|u-theta-1|), k the slope."
     )
     beta: float = Field(default=0.25, ge=0, le=1)
-    threshold: float = Field(default=1.0, gt=0)
+    threshold: float = Field(default=1.0, gt=0, le=LARGEST)
     loss: LossName = "mse_count"
     weight_bits: WeightBits = 32
     train: TrainSpec

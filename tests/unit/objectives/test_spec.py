@@ -92,6 +92,7 @@ def test_what_is_no_mapping_or_no_yaml(text: str, words: str) -> None:
         ("time_steps: 4", "time_steps: 4.0", "5: time_steps: expected a valid integer, got 4.0"),
         ("time_steps: 4", "time_steps: true", "5: time_steps: expected a valid integer, got True"),
         ("lr: 5.0e-3", "lr: -0.1", "7: train.lr: expected greater than 0, got -0.1"),
+        ("time_steps: 4", "time_steps: 4\nthreshold: 1e300", "6: threshold: expected less than or equal to 1000000"),
         ("lr: 5.0e-3", "lr: .nan", "7: train.lr: expected a finite number, got nan"),
         ("lr: 5.0e-3", "lr: .inf", "7: train.lr: expected a finite number, got inf"),
         ("lr: 5.0e-3", "lr: 1e999", "7: train.lr: expected a finite number, got inf"),
