@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from objectives import kernels
 from objectives.architecture import Conv, Layer, Pool, check_network, layers
 from objectives.encoding import generator
+from objectives.microbatch import part_sizes
 from objectives.neuron import Lapicque, Learnable, Learned, Lif, Neuron
 from objectives.scan import Count, count_dense, is_compiled, map_spikes
 from objectives.surrogate import (
@@ -52,6 +53,11 @@ class LayerRecord:
     inputs: Tensor
     fired: int
     places: int
+
+
+AT_ONCE_BYTES = 16 * 2**20
+"""Most bytes of one layer's activity without gradients: larger tensors go back to the system when they are freed, and
+their pages are mapped anew for each batch."""
 
 
 class SpikingNetwork(nn.Module):
@@ -100,6 +106,7 @@ class SpikingNetwork(nn.Module):
             self.add_module(f"{layer.name}{_OWN}", nn.ParameterDict(numbers))
         self._learns = tuple(learn)
         self._normalise = None if normalise is None else [torch.tensor(one).view(-1, 1, 1) for one in normalise]
+        self.at_once = max(1, AT_ONCE_BYTES // _largest_bytes(self.plan, time_steps))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads lack it
 
     @property
@@ -114,7 +121,14 @@ class SpikingNetwork(nn.Module):
         return Learned(**dict(self.get_submodule(f"{layer.name}{_OWN}").named_parameters()))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Output spikes `(T, B, outputs)`."""
+        """Output spikes `(T, B, outputs)`; without gradients on the CPU, `at_once` images at a time."""
+        if torch.is_grad_enabled() or images.device.type != "cpu":
+            return self._through(images)
+        batch = images.dim() - 4
+        parts = torch.split(images, part_sizes(images.shape[batch], self.at_once), batch)
+        return torch.cat([self._through(part) for part in parts], 1) if len(parts) > 1 else self._through(images)
+
+    def _through(self, images: Tensor) -> Tensor:
         signal = self._entering(images)
         for layer in self.plan:
             signal = self._run(layer, signal)[0]
@@ -195,6 +209,13 @@ class SpikingNetwork(nn.Module):
             return counts, (images != 0).sum(0) * self.time_steps
         counts = images.flatten(3).sum(3).transpose(0, 1).to(torch.int32)
         return counts, (images != 0).to(torch.float32).sum((0, 1)).to(torch.int64)
+
+
+def _largest_bytes(plan: Sequence[Layer], time_steps: int) -> int:
+    """Activity of one image in the layer that has most [B], over all steps, as float32; the first behind its pool."""
+    first, *later = plan
+    values = [math.prod(first.pooled_shape), *(math.prod(layer.out_shape) for layer in later)]
+    return 4 * time_steps * max(values)
 
 
 def build_network(study: Study, info: DatasetInfo, seed: int) -> SpikingNetwork:

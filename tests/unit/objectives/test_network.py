@@ -205,6 +205,23 @@ def test_all_spikes_are_those_recorded(pool: str) -> None:
     assert torch.equal(everything[-1], spikes)
 
 
+@pytest.mark.parametrize("encoding", ["direct", "rate"])
+def test_without_gradient_large_batches_run_in_parts(encoding: str) -> None:
+    network = make_network(SMALL, (1, 8, 8), threshold=0.1)
+    signal, _ = steps_of(make_images(9, (1, 8, 8)), encoding, network.time_steps)
+    with torch.no_grad():
+        whole = network(signal)
+        network.at_once = 4  # 3 + 3 + 3
+        assert torch.equal(network(signal), whole)
+    assert whole.mean() > 0
+
+
+def test_a_larger_network_takes_fewer_images_at_once() -> None:
+    small, large = make_network(SMALL, (1, 8, 8)), make_network("32C3p1-MP2-32C3p1-10", (3, 32, 32))
+    assert large.at_once == 16 * 2**20 // (4 * large.time_steps * 32 * 16 * 16)
+    assert small.at_once > 10 * large.at_once
+
+
 def test_memory_of_inference_does_not_grow_with_the_calls() -> None:
     network, images = make_network("16C3p1-MP2-10", (1, 32, 32)), make_images(32, (1, 32, 32))
     process = psutil.Process()
