@@ -26,9 +26,10 @@ from tests.support.postgres import eventually, fresh_database
 from tests.support.processes import Place, scalar
 from tests.support.studies import NO_CORES, searching, study_text
 
+EPOCHS = 60  # seconds of training, so that it can be interrupted in the middle
 FIELDS: dict[str, Any] = {
     "constraints": {"floor": {"accuracy": 0.0}},
-    "train": {"epochs": 12, "batch": 8, "lr": 5.0e-3},
+    "train": {"epochs": EPOCHS, "batch": 8, "lr": 5.0e-3},
     "accelerator": searching(search={"encoder_divisors": [2, 4]}),
     "search": NO_CORES,
     "budget": {"trials": 2},
@@ -71,15 +72,17 @@ def test_a_trial_that_was_taken_over_is_replayed_bit_for_bit(place: Place) -> No
     moved = scalar(place.database, "SELECT message FROM spikefront.event WHERE kind = 'taken over'")
     went_on = re.fullmatch(r"local-0 takes trial 0 over from local-0, from epoch (\d+)", moved)
     assert went_on is not None
-    assert 0 < int(went_on[1]) < 12
+    assert 0 < int(went_on[1]) < EPOCHS
 
     replayed = place.run("replay", "tiny/0")
 
     assert (replayed.process.returncode, replayed.stderr()) == (0, "")
     lines = replayed.stdout().splitlines()
-    assert len(lines) == 12 + 2
-    assert all(re.fullmatch(rf"epoch {n}: loss .*, accuracy .*%, equal", line) for n, line in enumerate(lines[:12], 1))
-    assert lines[12] == "trial 0 of tiny is bit-equal: 12 epochs, weights and values"
+    assert len(lines) == EPOCHS + 2
+    assert all(
+        re.fullmatch(rf"epoch {n}: loss .*, accuracy .*%, equal", line) for n, line in enumerate(lines[:EPOCHS], 1)
+    )
+    assert lines[EPOCHS] == f"trial 0 of tiny is bit-equal: {EPOCHS} epochs, weights and values"
 
 
 def test_programs_read_the_same_as_people(place: Place) -> None:
@@ -89,7 +92,7 @@ def test_programs_read_the_same_as_people(place: Place) -> None:
     assert document["bit_equal"] is True
     assert document["differences"] == document["versions"] == []
     assert document["weights"]["stored"] == document["weights"]["here"]
-    assert [epoch["epoch"] for epoch in document["epochs"]] == list(range(1, 13))
+    assert [epoch["epoch"] for epoch in document["epochs"]] == list(range(1, EPOCHS + 1))
     assert document["place"]["threads"] == 1
 
 
@@ -164,10 +167,10 @@ def test_what_differs_first_is_named(place: Place) -> None:
 
     assert (done.exit_code, done.stderr) == (1, "")
     lines = done.stdout.splitlines()
-    assert [n for n, line in enumerate(lines[:12], 1) if not line.endswith("equal")] == [5]
+    assert [n for n, line in enumerate(lines[:EPOCHS], 1) if not line.endswith("equal")] == [5]
     assert re.search(r"differs by -1e-12 and \+0 pt$", lines[4])
-    assert lines[12] == "trial 0 of tiny is not bit-equal"
-    assert lines[13].startswith("first: epoch 5: loss: ")
+    assert lines[EPOCHS] == "trial 0 of tiny is not bit-equal"
+    assert lines[EPOCHS + 1].startswith("first: epoch 5: loss: ")
     assert "the decisive packages have the versions of the record" in lines
 
 

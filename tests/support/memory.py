@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -93,8 +92,9 @@ def main() -> None:
 
 
 def _peak_mb() -> float:
-    """Most memory this process ever had resident [MB]."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
+    """Most memory this process ever had resident [MB]; `getrusage` would start at the parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024 / MB
 
 
 if __name__ == "__main__":

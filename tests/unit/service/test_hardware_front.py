@@ -6,25 +6,18 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, create_trial
 from rich.console import Console, RenderableType
 
-from objectives.hardwaresearch import dump, rows, search_accelerators
-from objectives.spec import Study
-from service.export import export_trial, front_rows, front_text
+from service.export import front_rows, front_text
 from service.fronts import baseline_of, build_front, feasible_front
 from service.hardwarefronts import Point, hardware_points, union
 from service.routes.view import other_accelerators
-from service.studies import Studies
 from service.tables import HARDWARE_ROWS, front_table, trial_details
-from storage.artifacts import Artifacts, sha256
-from tests.support.studies import NO_CORES, make_study, searching
 from tests.support.synthetic import FakeStudies, SyntheticStudy
 
 NAMES = ("accuracy", "latency_ms", "fps_per_watt")
@@ -202,42 +195,3 @@ def test_the_page_counts_the_accelerators_that_no_trial_reported() -> None:
     assert points is not None
     assert 0 < other_accelerators(points) < len(points)  # type: ignore[operator]
     assert other_accelerators(None) is None
-
-
-# --- taken away --------------------------------------------------------------------------------------------------
-
-
-def exporting(front: bytes | None, study: Study, store: Path) -> Studies:
-    """Studies with one complete trial whose artifacts lie in a store."""
-    weights = b"the weights"
-    for data in (weights, front):
-        if data is not None:
-            Artifacts(store).write(17, 2, data, sha256(data))
-    details = {"hardware": {"cycles": 5}, "accelerator_chosen": {"neural_cores": [4, 2], "encoder_widths": [None, 16]}}
-    trial = {
-        "state": "complete", "params": {"beta": 0.75}, "details": details, "attributes": {"seed": 2},
-        "values": {"accuracy": 0.9}, "test": None,
-        "on_baseline_accelerator": None,
-    }  # fmt: skip
-    known = SimpleNamespace(
-        trial=lambda name, number: trial,
-        spec=lambda name: study,
-        weights_of=lambda name, number: (17, 2, sha256(weights)),
-        hardware_front_of=lambda name, number: None if front is None else (17, 2, sha256(front)),
-    )
-    return cast(Studies, known)
-
-
-def test_a_trial_is_exported_with_its_front_and_the_accelerator_it_chose(tmp_path: Path) -> None:
-    study = make_study(accelerator=searching(), search=NO_CORES)
-    activity = [np.zeros((9, 4, 0), np.int64), np.random.default_rng(1).integers(0, 17, (9, 4, 4))]
-    front = dump(search_accelerators(study, activity).front)
-    studies = exporting(front, study, tmp_path / "store")
-    files = {file.name: file for file in export_trial(studies, tmp_path / "store", "tiny", 3, tmp_path / "out")}
-    table = list(csv.DictReader(io.StringIO(files["hardware-front.csv"].read_text())))
-    assert [float(row["latency_ms"]) for row in table] == [row["latency_ms"] for row in rows(front)]
-    assert list(table[0])[:5] == ["latency_ms", "fps_per_watt", "energy_uj", "cores conv1", "cores fc1"]
-    accelerator, settings = (json.loads(files[name].read_text()) for name in ("accelerator.json", "settings.json"))
-    assert (accelerator["neural_cores"], accelerator["encoder_widths"]) == ([4, 2], [None, 16])
-    assert accelerator["report"] == {"cycles": 5}
-    assert Study.model_validate_json(json.dumps(settings)).accelerator.search is None
