@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from objectives import kernels
 from objectives.architecture import Conv, Layer, Pool, check_network, layers
-from objectives.encoding import generator
+from objectives.encoding import generator, standardised
 from objectives.microbatch import part_sizes
 from objectives.neuron import Lapicque, Learnable, Learned, Lif, Neuron
 from objectives.scan import Count, count_dense, is_compiled, map_spikes
@@ -105,7 +105,7 @@ class SpikingNetwork(nn.Module):
             numbers = {name: nn.Parameter(torch.tensor(float(getattr(neuron, name)))) for name in learn}
             self.add_module(f"{layer.name}{_OWN}", nn.ParameterDict(numbers))
         self._learns = tuple(learn)
-        self._normalise = None if normalise is None else [torch.tensor(one).view(-1, 1, 1) for one in normalise]
+        self._normalise = normalise
         self.at_once = max(1, AT_ONCE_BYTES // _largest_bytes(self.plan, time_steps))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads lack it
 
@@ -158,8 +158,7 @@ class SpikingNetwork(nn.Module):
         """What the first layer sees: images normalised where asked for; spike trains as they are."""
         if self._normalise is None or images.dim() != 4:
             return images
-        mean, deviation = (one.to(images.device) for one in self._normalise)
-        return (images - mean) / deviation
+        return standardised(images, *self._normalise)
 
     def _run(
         self, layer: Layer, signal: Tensor, *, is_fused: bool = True, is_counted: bool = False

@@ -25,7 +25,7 @@ def quantised(weights: Tensor, bits: WeightBits) -> Tensor:
     return grid
 
 
-class Trained:
+class FloatTwins:
     """The parameters that an optimizer moves, beside a network that computes with their quantised weights.
 
     With 32 bits they are the network's own. With fewer, each weight of a convolution or fully connected layer has a

@@ -16,16 +16,16 @@ from torch import Tensor
 
 from objectives import checkpoint
 from objectives.activity import Activity, record
+from objectives.current import watched_currents
 from objectives.data import Dataset
 from objectives.data.augment import augmented
 from objectives.encoding import encode, generator
 from objectives.errors import CheckpointError, TrainingError
 from objectives.loss import loss_function, reads_membranes
-from objectives.membrane import membranes, watched_currents
 from objectives.microbatch import largest_part, part_sizes
 from objectives.network import build_network
 from objectives.optimizer import learning_rate, optimizer_of
-from objectives.quantise import Trained
+from objectives.quantise import FloatTwins
 from objectives.regulariser import rate_penalty
 from objectives.spec import Study
 
@@ -69,7 +69,7 @@ class Training:
         self._study, self._seed, self._data = study, seed, data
         self._loss = loss_function(study.loss, self.network.outputs, data.info.classes)
         self._judged = [self.network.plan[-1].name] if reads_membranes(study.loss) else []
-        self._trained = Trained(self.network, study.weight_bits)
+        self._trained = FloatTwins(self.network, study.weight_bits)
         self._optimizer = optimizer_of(study.train, self._trained.parameters.values())
         self._at_once = largest_part(study, self.network.plan)
         self._batches = math.ceil(len(data.train.labels) / study.train.batch)
@@ -170,7 +170,7 @@ class Training:
         output = spikes[-1]
         if currents:
             last = self.network.plan[-1]
-            output = membranes(_every_step(currents[0], output), self.network.neuron, self.network.learned(last))
+            output = self.network.neuron.membranes(_every_step(currents[0], output), learned=self.network.learned(last))
         loss = self._loss(output, labels)
         return (
             loss + rate_penalty(spikes, settings.rate_penalty, settings.target_rate) if settings.rate_penalty else loss

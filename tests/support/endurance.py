@@ -33,6 +33,7 @@ from objectives.score import score
 from service import wire
 from service.client import Client
 from service.worker import Place, Worker
+from tests.support.resident import forget_peak, peak
 from tests.support.studies import make_study
 from tests.unit.objectives.factory import make_images, make_labels, make_network
 from tests.unit.objectives.factory import make_study as make_settings
@@ -135,24 +136,12 @@ def evaluate(few: int, many: int) -> dict[str, dict[str, int]]:
         score(study, network, images[:few], labels[:few], seed=1, baseline=None)  # compiles, which takes more memory
         peaks = []
         for count in (few, many):
-            _forget_peak()
+            forget_peak()
             score(study, network, images[:count], labels[:count], seed=1, baseline=None)
-            peaks.append(_peak())
+            peaks.append(peak())
         kept = record(network, images, labels, encoding=study.encoding, seed=1).counts
         found[encoding] = {"few": peaks[0], "many": peaks[1], "counts": sum(counts.nbytes for counts in kept)}
     return found
-
-
-def _forget_peak() -> None:
-    """Source: proc_pid_clear_refs(5), value 5."""
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> int:
-    """Peak RSS since it was forgotten [B]."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def snapshot() -> Snapshot:

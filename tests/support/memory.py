@@ -1,7 +1,7 @@
 """What training and evaluation add to the memory of an idle process: `python -m tests.support.memory`.
 
-Each net trains a few batches, or is evaluated, in a process of its own; the figure is the growth of its peak resident
-memory over what it had with the images loaded and one batch of digits trained, which brings torch's code into memory.
+Each net trains a few batches, or is evaluated, in a process of its own; the figure is its peak resident
+memory over what it held with the images loaded and one batch of digits trained, which brings torch's code into memory.
 MB are 1e6 bytes. `NAME BATCHES IMAGES FIELDS` measures one.
 """
 
@@ -20,6 +20,7 @@ from objectives.activity import record
 from objectives.data import Dataset, DatasetInfo, Split
 from objectives.spec import Study
 from objectives.train import Training
+from tests.support.resident import forget_peak, peak, resident
 
 ROOT = Path(__file__).parents[2]
 MB = 1e6
@@ -61,18 +62,19 @@ def make_data(name: str, images: int) -> Dataset:
 
 
 def growth_mb(name: str, batches: int, images: int, fields: dict[str, Any]) -> float:
-    """Growth of this process' peak by training so many batches; or, for 0, by evaluating all images [MB]."""
+    """Peak of this process over what it held, by training so many batches; for 0, by evaluating all images [MB]."""
     torch.set_num_threads(1)
     study, data = make_study(name, **fields), make_data(name, images)
     Training(make_study("digits"), 0, make_data("digits", 64)).run_epoch(lambda: False)
-    idle = _peak_mb()
+    forget_peak()
+    idle = resident()
     training = Training(study, 0, data)
     if batches == 0:
         record(training.network, data.test.images, data.test.labels, encoding=study.encoding, seed=0)
     else:
         left = iter(range(batches - 1, -1, -1))
         training.run_epoch(lambda: next(left) == 0)
-    return _peak_mb() - idle
+    return (peak() - idle) / MB
 
 
 def measured_mb(name: str, *, batches: int, images: int, **fields: Any) -> float:
@@ -89,12 +91,6 @@ def main() -> None:
         trained = measured_mb(name, batches=6, images=8 * batch)
         few, many = (measured_mb(name, batches=0, images=images) for images in (256, 1024))
         print(f"{name:8}training {trained:6.1f} MB   evaluation of 256 {few:6.1f} MB, of 1,024 {many:6.1f} MB")
-
-
-def _peak_mb() -> float:
-    """Most memory this process ever had resident [MB]; `getrusage` would start at the parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024 / MB
 
 
 if __name__ == "__main__":

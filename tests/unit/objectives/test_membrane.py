@@ -9,7 +9,7 @@ import snntorch
 import torch
 from torch import Tensor
 
-from objectives.membrane import membranes, watched_currents
+from objectives.current import watched_currents
 from objectives.neuron import Lapicque, Learned, Lif
 from objectives.surrogate import Atan
 from tests.unit.objectives.factory import make_images, make_network
@@ -43,7 +43,7 @@ def check(ours: Tensor, theirs: Tensor, inputs: list[Any]) -> None:
 @pytest.mark.parametrize("reset", ["subtract", "zero"])
 def test_leaky(reset: Any) -> None:
     current, cell = currents(), snntorch.Leaky(beta=0.8, threshold=0.5, reset_mechanism=reset)
-    ours = membranes(current, Lif(0.8, 0.5, Atan(2.0), reset), Learned())
+    ours = Lif(0.8, 0.5, Atan(2.0), reset).membranes(current)
     check(ours, snntorchs(cell, current), [current])
 
 
@@ -51,7 +51,7 @@ def test_leaky(reset: Any) -> None:
 def test_leaky_that_learns(reset: Any) -> None:
     cell = snntorch.Leaky(beta=0.8, threshold=0.5, reset_mechanism=reset, learn_beta=True, learn_threshold=True)
     current = currents()
-    ours = membranes(current, Lif(0.1, 9.0, Atan(2.0), reset), Learned(cell.beta, cell.threshold))
+    ours = Lif(0.1, 9.0, Atan(2.0), reset).membranes(current, learned=Learned(cell.beta, cell.threshold))
     inputs = [current, cell.beta] + ([cell.threshold] if reset == "subtract" else [])
     check(ours, snntorchs(cell, current), inputs)
 
@@ -60,7 +60,7 @@ def test_leaky_that_learns(reset: Any) -> None:
 def test_lapicque(reset: Any) -> None:
     current = currents()
     cell = snntorch.Lapicque(beta=0.8, threshold=0.5, reset_mechanism=reset)
-    ours = membranes(current, Lapicque.of_beta(0.8, 0.5, Atan(2.0), reset=reset), Learned())
+    ours = Lapicque.of_beta(0.8, 0.5, Atan(2.0), reset=reset).membranes(current)
     check(ours, snntorchs(cell, current), [current])
 
 
@@ -69,7 +69,7 @@ def test_the_output_spikes_where_its_membranes_are_above_the_threshold() -> None
     with torch.no_grad(), watched_currents(network, ["conv1", "fc2"], seen.__setitem__):
         spikes = network(make_images(6))
         assert seen["conv1"].shape == (6, 4, 8, 8)
-        levels = membranes(seen["fc2"].view_as(spikes), network.neuron, Learned())
+        levels = network.neuron.membranes(seen["fc2"].view_as(spikes))
         assert torch.equal((levels > 0.2).float(), spikes)
         assert spikes.any()
     seen.clear()
