@@ -100,7 +100,7 @@ class SpikingNetwork(nn.Module):
         self.classes, self.time_steps, self.neuron = classes, time_steps, neuron
         self.pool_first = pool == "before_lif"
         for layer in self.plan:
-            self.add_module(layer.name, _weights(layer))
+            self.add_module(layer.name, _weights(layer, is_first=layer is self.plan[0]))
         for layer in self.plan if learn else ():
             numbers = {name: nn.Parameter(torch.tensor(float(getattr(neuron, name)))) for name in learn}
             self.add_module(f"{layer.name}{_OWN}", nn.ParameterDict(numbers))
@@ -170,7 +170,7 @@ class SpikingNetwork(nn.Module):
         constant = self.time_steps if signal.dim() == 4 and len(layer.in_shape) == 3 else None
         flat = signal if constant else signal.flatten(0, 1)
         if not isinstance(layer.block, Conv):
-            dense: Tensor = self.get_submodule(layer.name)(flat.flatten(1))
+            dense: Tensor = self.get_submodule(layer.name)(flat)
             spikes = self._scan(layer, dense, signal, constant)
             return spikes, spikes, count_dense(spikes) if is_counted and is_compiled(spikes) else None
         current: Tensor = self.get_submodule(layer.name)(flat.contiguous(memory_format=torch.channels_last))
@@ -261,13 +261,36 @@ def surrogate_of(study: Study) -> Surrogate:
             return SpikeRateEscape(study.slope, study.escape)
 
 
-def _weights(layer: Layer) -> nn.Module:
+class FlatLinear(nn.Linear):
+    """A fully connected layer; maps `(N, C, H, W)` are flattened first."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Currents `(N, neurons)`."""
+        return super().forward(values.flatten(1))
+
+
+class MapLinear(nn.Linear):
+    """A fully connected layer behind the maps of another one, which lie in memory with their channels innermost.
+
+    It reads them as they lie and reorders its weights instead: these are fewer than what all steps of all images hold.
+    """
+
+    def __init__(self, maps: Sequence[int], neurons: int) -> None:
+        super().__init__(math.prod(maps), neurons)
+        self._maps = tuple(maps)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Currents `(N, neurons)` of maps `(N, C, H, W)`."""
+        weight = self.weight.unflatten(1, self._maps).permute(0, 2, 3, 1).flatten(1)
+        return nnf.linear(maps.permute(0, 2, 3, 1).flatten(1), weight, self.bias)
+
+
+def _weights(layer: Layer, *, is_first: bool) -> nn.Module:
     if isinstance(layer.block, Conv):
         return nn.Conv2d(layer.in_shape[0], layer.block.maps, layer.block.kernel, padding=layer.block.padding)
-    inputs = 1
-    for size in layer.in_shape:
-        inputs *= size
-    return nn.Linear(inputs, layer.block.neurons)
+    if is_first or len(layer.in_shape) == 1:
+        return FlatLinear(math.prod(layer.in_shape), layer.block.neurons)
+    return MapLinear(layer.in_shape, layer.block.neurons)
 
 
 def _pool(pool: Pool, maps: Tensor) -> Tensor:

@@ -66,8 +66,15 @@ def sequential(ours: SpikingNetwork) -> nn.Sequential:
             pools = [pool[layer.pool.kind](layer.pool.size)] if layer.pool else []
             modules += [module, *pools, cell] if ours.pool_first else [module, cell, *pools]
         else:
-            modules += [nn.Flatten(), module, cell]
+            modules += [nn.Flatten(), plain_linear(module), cell]
     return nn.Sequential(*modules)
+
+
+def plain_linear(module: nn.Module) -> nn.Linear:
+    weights = module.state_dict()
+    plain = nn.Linear(*reversed(weights["weight"].shape))
+    plain.load_state_dict(weights)
+    return plain
 
 
 def assert_same(recording: Recording, other: Recording) -> None:
