@@ -45,13 +45,12 @@ def estimate_cost(study: Study, data: Path, workers: int) -> dict[str, Any]:
     Raises:
         DatasetError: The data set is missing or corrupted.
     """
-    import torch
-
     from objectives.data import load_dataset
+    from objectives.process import settle
     from objectives.score import score
     from objectives.train import Training
 
-    torch.set_num_threads(1)
+    settle()
     settings = study.resolve(study.baseline_params())
     images = load_dataset(settings.dataset, data)
     training = Training(settings, 0, images)

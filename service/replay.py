@@ -15,6 +15,7 @@ from torch import Tensor
 
 from objectives.checkpoint import load_tensors
 from objectives.data import load_dataset
+from objectives.process import settle
 from objectives.score import Score, score
 from objectives.spec import Study
 from objectives.train import Training
@@ -24,9 +25,6 @@ from service.record import Record
 from service.studies import Studies
 from storage.artifacts import Artifacts
 from storage.errors import ArtifactError
-
-THREADS = 1
-"""As a worker trains: with other threads sums are taken in another order."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ def replay(
         TrainingError: The training does not stay finite here.
     """
     recorded = _recorded(Studies(record), *name)
-    torch.set_num_threads(THREADS)
+    settle()  # as a worker trains: with other threads sums are taken in another order
     settings = recorded.settings
     images = load_dataset(settings.dataset, data)
     training = Training(settings, recorded.seed, images)

@@ -12,10 +12,9 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from objectives.data import Dataset, load_dataset
 from objectives.errors import CheckpointError
+from objectives.process import settle
 from objectives.score import Score, score, score_test
 from objectives.spec import DatasetSpec, Study
 from objectives.train import Epoch, Training
@@ -72,7 +71,7 @@ class Worker:
         self._spool = Spool(place.spool)
         self._stopping = threading.Event()
         self._data: tuple[DatasetSpec, Dataset] | None = None
-        torch.set_num_threads(1)
+        settle()
 
     def stop(self) -> None:
         """Save the running trial, hand it back, and end; safe to call from a signal handler."""

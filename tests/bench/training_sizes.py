@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from objectives.architecture import layers
 from objectives.data import Dataset, DatasetInfo, Split
 from objectives.network import SpikingNetwork
+from objectives.process import settle
 from objectives.spec import Study
 from objectives.train import Training
 from tests.bench.training_plain import BETA, SLOPE, THRESHOLD, OneConvNet, TwoConvNet, with_weights
@@ -108,6 +109,7 @@ def plain(size: Size) -> nn.Module:
 
 def engine_works(size: Size, trial: Training | None = None) -> dict[str, Work]:
     """The train step of a trial, as trials do it, and inference."""
+    settle()
     trial = trial or training(size)
 
     def train(times: int) -> None:

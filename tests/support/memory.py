@@ -18,6 +18,7 @@ import torch
 
 from objectives.activity import record
 from objectives.data import Dataset, DatasetInfo, Split
+from objectives.process import settle
 from objectives.spec import Study
 from objectives.train import Training
 from tests.support.resident import forget_peak, peak, resident
@@ -63,7 +64,7 @@ def make_data(name: str, images: int) -> Dataset:
 
 def growth_mb(name: str, batches: int, images: int, fields: dict[str, Any]) -> float:
     """Peak of this process over what it held, by training so many batches; for 0, by evaluating all images [MB]."""
-    torch.set_num_threads(1)
+    settle()
     study, data = make_study(name, **fields), make_data(name, images)
     Training(make_study("digits"), 0, make_data("digits", 64)).run_epoch(lambda: False)
     forget_peak()
