@@ -42,8 +42,7 @@ def loss_function(name: LossName, outputs: int, classes: int) -> Loss:
             count: Loss = sf.ce_count_loss(**population)
             return count
         case "ce_rate":
-            rate: Loss = sf.ce_rate_loss()
-            return lambda spikes, labels: rate(class_spikes(spikes, classes), labels).squeeze()
+            return lambda spikes, labels: _ce_of_steps(class_spikes(spikes, classes), labels)
         case "mse_temporal" | "ce_temporal":
             timed = _mse_of_times if name == "mse_temporal" else _ce_of_times
             return lambda spikes, labels: timed(class_means(first_spikes(spikes), classes), labels, len(spikes))
@@ -60,6 +59,8 @@ def class_spikes(spikes: Tensor, classes: int) -> Tensor:
 
     A class owns consecutive outputs, as in snnTorch.
     """
+    if spikes.shape[-1] == classes:
+        return spikes
     return spikes.reshape(*spikes.shape[:-1], classes, -1).sum(-1)
 
 
@@ -94,6 +95,14 @@ class _FirstSpikes(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (times,) = ctx.saved_tensors
         return gradient.new_zeros((ctx.steps, *times.shape)).scatter_(0, times.long().unsqueeze(0), -gradient[None])
+
+
+def _ce_of_steps(spikes: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the steps of the cross entropy of class spikes `(T, B, classes)`, all steps at once.
+
+    Source: `snntorch.functional.ce_rate_loss` 1.0.0, which calls the loss step by step.
+    """
+    return torch.nn.functional.cross_entropy(spikes.flatten(0, 1), labels.expand(len(spikes), -1).flatten())
 
 
 def _mse_of_times(times: Tensor, labels: Tensor, steps: int) -> Tensor:
