@@ -54,7 +54,7 @@ def forward(
     gains: Floats,
     spikes: Floats,
     counts: NDArray[np.int32],
-    places: NDArray[np.int64],
+    places: Floats,
 ) -> int:
     """Write the spikes, and count them where `counts` and `places` are not empty.
 
@@ -68,7 +68,7 @@ def forward(
         gains: Factors of the current, applied one after the other; may be empty.
         spikes: Output `(T, images, places)`, after the pool.
         counts: Adds to `(images, T, channels)`: the output's spikes.
-        places: Adds to `(places,)`: the output's spikes over images and steps.
+        places: Adds to `(places,)`: the output's spikes over images and steps, exact below 2^24.
 
     Returns:
         Spikes of the neurons, before a pool behind them; 0 where nothing is counted.
@@ -80,15 +80,14 @@ def forward(
     size = min(rows, units) * unit
     leaks, levels = _tiled(decay, size), _tiled(threshold, size)
     membrane, arrived, fired = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    seen = np.empty(min(rows, units) * unit_out, np.float32)
-    folded, has_counts, total = np.empty(len(seen), np.float32), len(counts) > 0, 0
+    folded, has_counts, total = np.empty(min(rows, units) * unit_out, np.float32), len(counts) > 0, 0
     for image in range(images):
         for first in range(0, units, rows):
             last = min(first + rows, units)
             length = (last - first) * unit
             u, d, level, spike = membrane[:length], leaks[:length], levels[:length], fired[:length]
             u[:] = _NONE
-            seen[:] = _NONE
+            seen = places[first * unit_out : last * unit_out]
             for step in range(steps):
                 if step == 0 or len(current) > 1:
                     x = _arrive(
@@ -106,9 +105,7 @@ def forward(
                     _advance(u, x, d, level, reset)
                     _fire(u, level, out)
                 if has_counts:
-                    _count(out, counts[image, step], seen, folded)
-            if has_counts:
-                _add_places(seen, places[first * unit_out : last * unit_out])
+                    _count(out, counts, image, step, seen, folded)
         if has_counts and pool == POOL_LAST and units * unit_in < current.shape[2]:
             total += _unseen(current, image, units * unit_in, steps, reset, decay, threshold, gains)
     return total
@@ -205,15 +202,13 @@ def backward(
 
 
 @jit
-def count_dense(spikes: Floats, counts: NDArray[np.int32], places: NDArray[np.int64]) -> None:
+def count_dense(spikes: Floats, counts: NDArray[np.int32], places: Floats) -> None:
     """Count spikes `(T, images, neurons)`: adds to `counts` `(images, T, 1)` and to `places` `(neurons,)`."""
-    seen = np.zeros(len(places), np.float32)
     for step in range(len(spikes)):
         for image in range(spikes.shape[1]):
             row = spikes[step, image]
             counts[image, step, 0] += np.int32(_sum(row))
-            _add(seen, row)
-    _add_places(seen, places)
+            _add(places, row)
 
 
 @jit
@@ -441,28 +436,29 @@ def _sum(spikes: Floats) -> int:
 
 
 @jit
-def _count(spikes: Floats, counts: NDArray[np.int32], seen: Floats, folded: Floats) -> None:
-    """Add a block's spikes of one step to its channels and to its places.
+def _count(spikes: Floats, counts: NDArray[np.int32], image: int, step: int, seen: Floats, folded: Floats) -> None:
+    """Add a block's spikes of one step to its places and to its channels.
 
     Places are folded in halves first: long loops, where one over the channels of each place would be short.
     """
-    channels, half = len(counts), len(spikes)
+    channels, half = counts.shape[2], len(spikes)
     for place in range(half):
-        folded[place] = spikes[place]
         seen[place] += spikes[place]
-    while half % (2 * channels) == 0:
+    if half % (4 * channels) == 0:
+        half //= 4
+        for n in range(half):
+            folded[n] = spikes[n] + spikes[half + n] + spikes[2 * half + n] + spikes[3 * half + n]
+    else:
+        for place in range(half):
+            folded[place] = spikes[place]
+    while half > 0:
+        if half // channels % 2 == 1:
+            half -= channels
+            for channel in range(channels):
+                counts[image, step, channel] += np.int32(folded[half + channel])
         half //= 2
         for place in range(half):
             folded[place] += folded[half + place]
-    for start in range(0, half, channels):
-        for channel in range(channels):
-            counts[channel] += np.int32(folded[start + channel])
-
-
-@jit
-def _add_places(seen: Floats, places: NDArray[np.int64]) -> None:
-    for place in range(len(places)):
-        places[place] += np.int64(seen[place])
 
 
 @jit

@@ -205,9 +205,9 @@ class SpikingNetwork(nn.Module):
         """Counts and inputs of the first layer's record."""
         if images.dim() == 4:
             counts = images.new_zeros((len(images), self.time_steps, 0), dtype=torch.int32)
-            return counts, (images != 0).sum(0) * self.time_steps
+            return counts, images.bool().sum(0) * self.time_steps
         counts = images.flatten(3).sum(3).transpose(0, 1).to(torch.int32)
-        return counts, (images != 0).to(torch.float32).sum((0, 1)).to(torch.int64)
+        return counts, images.bool().sum((0, 1))
 
 
 def _largest_bytes(plan: Sequence[Layer], time_steps: int) -> int:
@@ -281,7 +281,7 @@ class MapLinear(nn.Linear):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Currents `(N, neurons)` of maps `(N, C, H, W)`."""
-        weight = self.weight.unflatten(1, self._maps).permute(0, 2, 3, 1).flatten(1)
+        weight = self.weight.reshape(-1, *self._maps).permute(0, 2, 3, 1).flatten(1)
         return nnf.linear(maps.permute(0, 2, 3, 1).flatten(1), weight, self.bias)
 
 

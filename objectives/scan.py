@@ -17,7 +17,7 @@ from torch import Tensor
 from objectives import kernels, torchscan
 from objectives.surrogate import Surrogate
 
-_NO_COUNTS, _NO_PLACES = np.zeros((0, 0, 0), np.int32), np.zeros(0, np.int64)
+_NO_COUNTS, _NO_PLACES = np.zeros((0, 0, 0), np.int32), np.zeros(0, np.float32)
 _NOTHING_LEARNED = np.zeros((0, 1))
 
 
@@ -109,13 +109,15 @@ def map_spikes(
         is_counted: Count the spikes.
     """
     _, channels, height, width = current.shape
-    flat = current.permute(0, 2, 3, 1).reshape(-1, images, height * width * channels)
-    call = _Call(constants, pool, (height, width, channels), constant_steps or len(flat))
+    is_one = not is_counted and (pool == kernels.NO_POOL or height % 2 == 0)  # one tall map, to be cut into long blocks
+    rows = images * height if is_one else height
+    flat = current.permute(0, 2, 3, 1).reshape(-1, 1 if is_one else images, rows * width * channels)
+    call = _Call(constants, pool, (rows, width, channels), constant_steps or len(flat))
     if pool != kernels.NO_POOL:
         height, width = height // 2, width // 2
     if is_counted:
         call.counts = np.zeros((images, call.steps, channels), np.int32)
-        call.seen = np.zeros((height, width, channels), np.int64)
+        call.seen = np.zeros((height, width, channels), np.float32)
     fired: Tensor = _Scan.apply(flat, beta, threshold, call)  # type: ignore[no-untyped-call]  # untyped in torch
     return fired.view(call.steps, images, height, width, channels).permute(
         0, 1, 4, 2, 3
@@ -125,9 +127,9 @@ def map_spikes(
 def count_dense(spikes: Tensor) -> Count:
     """Count of the spikes `(T, B, neurons)` of a fully connected layer, float32 on the CPU; one channel for all."""
     steps, images, neurons = spikes.shape
-    counts, seen = np.zeros((images, steps, 1), np.int32), np.zeros(neurons, np.int64)
+    counts, seen = np.zeros((images, steps, 1), np.int32), np.zeros(neurons, np.float32)
     kernels.count_dense(spikes.detach().contiguous().numpy(), counts, seen)
-    return Count(torch.from_numpy(counts), torch.from_numpy(seen), int(seen.sum()))
+    return Count(torch.from_numpy(counts), torch.from_numpy(seen.astype(np.int64)), int(seen.sum(dtype=np.float64)))
 
 
 def is_compiled(current: Tensor) -> bool:
@@ -144,7 +146,7 @@ class _Call:
     shape: tuple[int, int, int]
     steps: int
     counts: NDArray[np.int32] = field(default_factory=lambda: _NO_COUNTS)
-    seen: NDArray[np.int64] = field(default_factory=lambda: _NO_PLACES)
+    seen: kernels.Floats = field(default_factory=lambda: _NO_PLACES)
     fired: int = 0
 
     @property
@@ -157,8 +159,9 @@ class _Call:
 
     def count(self) -> Count:
         """What was counted; without a pool behind the neurons they fired what the output has."""
-        fired = self.fired if self.pool == kernels.POOL_LAST else int(self.seen.sum())
-        return Count(torch.from_numpy(self.counts), torch.from_numpy(self.seen).permute(2, 0, 1), fired)
+        fired = self.fired if self.pool == kernels.POOL_LAST else int(self.seen.sum(dtype=np.float64))
+        places = torch.from_numpy(self.seen.astype(np.int64)).permute(2, 0, 1)
+        return Count(torch.from_numpy(self.counts), places, fired)
 
     def arrays(
         self, beta: Tensor | None, threshold: Tensor | None
