@@ -69,9 +69,9 @@ class Client:
         answer = self._call("POST", f"/v1/leases/{trial_id}/renew", patience_s, content=message.model_dump_json())
         return _read(wire.Renewed, answer)
 
-    def rung(self, trial_id: int, message: wire.Rung) -> wire.Decision:
+    def rung(self, trial_id: int, message: wire.Rung, *, patience_s: float | None = None) -> wire.Decision:
         """Report a rung."""
-        answer = self._call("POST", f"/v1/leases/{trial_id}/rungs", content=message.model_dump_json())
+        answer = self._call("POST", f"/v1/leases/{trial_id}/rungs", patience_s, content=message.model_dump_json())
         return _read(wire.Decision, answer)
 
     def checkpoint(self, lease: wire.Lease, epoch: int, data: bytes, *, patience_s: float | None = None) -> None:

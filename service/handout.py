@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from optuna.trial import TrialState
@@ -23,6 +24,7 @@ from service.leasing import lease_of, with_lease
 from service.record import Record
 from service.samplers import Mirror, training_seed
 from storage import leases, studies, trials
+from storage.history import frozen_trials
 from storage.leases import LeaseRow
 from storage.studies import StudyRow
 from storage.trials import Suggestion, TrialKey
@@ -112,7 +114,7 @@ class Handout:
         lease = machine.take(lease_of(old), request.worker, now, self._ttl)
         new = replace(with_lease(old, lease, now), leased_at=now)
         leases.write(connection, new)
-        trial = self._record.optuna.get_trial(old.trial_id)
+        (trial,) = frozen_trials(connection, [old.trial_id])
         if old.task == "train":
             stored = leases.checkpoints(connection, old.trial_id)
             start = f"from epoch {stored[0].epoch}" if stored else "from the start"
@@ -210,8 +212,9 @@ class Handout:
             spec = study_of(row)
             opened = self._open[row.study_id] = _Open(settings, spec, Mirror(spec))
         mirror = opened.mirror
-        for trial_id in trials.changed(connection, row.study_id, mirror.known, mirror.open_ids):
-            mirror.follow(self._record.optuna.get_trial(trial_id))
+        changed = trials.changed(connection, row.study_id, mirror.known, mirror.open_ids)
+        for trial in frozen_trials(connection, changed) if changed else ():
+            mirror.follow(trial)
         return opened
 
     # --- the end -----------------------------------------------------------------------------------------------
@@ -280,7 +283,12 @@ class Handout:
 
 def study_of(row: StudyRow) -> Study:
     """The stored settings as a study."""
-    return Study.model_validate_json(json.dumps(row.spec))
+    return _study(json.dumps(row.spec))
+
+
+@lru_cache(maxsize=64)
+def _study(settings: str) -> Study:
+    return Study.model_validate_json(settings)
 
 
 def chosen_by_trial(spec: Study, details: Mapping[str, Any]) -> ChosenAccelerator | None:

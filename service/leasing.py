@@ -48,8 +48,10 @@ def under_lease(record: Record, trial_id: int, fence: int, change: Change[T]) ->
         return change(connection, row)
 
 
-def end_lease(record: Record, trial_id: int, fence: int, change: Change[None], is_same: Change[bool]) -> bool:
+def end_lease(record: Record, trial_id: int, fence: int, change: Change[LeaseRow], is_same: Change[bool]) -> bool:
     """End a lease together with what `change` writes; told to do it again, check that it is the same with `is_same`.
+
+    `change` returns the row with what the trial reached, which is stored as ended.
 
     Returns:
         False when the lease had ended before, with the same outcome.
@@ -63,9 +65,9 @@ def end_lease(record: Record, trial_id: int, fence: int, change: Change[None], i
         if row.ended_at is not None and row.fence == fence and is_same(connection, row):
             return False
         ended = machine.end(lease_of(row), fence)
-        change(connection, row)
+        reached = change(connection, row)
         now = leases.now(connection)
-        leases.write(connection, with_lease(row, ended, now))
+        leases.write(connection, with_lease(reached, ended, now))
         return True
 
 

@@ -1,4 +1,7 @@
-"""Keep a lease alive from a thread that survives errors, and learn from the server when to stop."""
+"""Keep a lease alive from a thread that survives errors, report through it, and learn when to stop.
+
+Training never waits for an answer: epochs and rungs are handed to the thread.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ LEAST_INTERVAL_S = 1.0
 
 
 class Renewal:
-    """Renews a lease three times in a lease time, and brings new epochs at most once a second.
+    """Renews a lease three times in a lease time; brings new epochs at most once a second, and rungs at once.
 
     Args:
         client: Calls to the server.
@@ -26,9 +29,10 @@ class Renewal:
     def __init__(self, client: Client, lease: wire.Lease) -> None:
         self._client, self._lease = client, lease
         self._epochs: list[wire.EpochPoint] = []
+        self._rungs: list[wire.Rung] = []
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._news, self._end = threading.Event(), threading.Event()
+        self._news, self._hurry, self._end = threading.Event(), threading.Event(), threading.Event()
         self._stop = False
         self._lost = ""
         self._thread = threading.Thread(target=self._run, name=f"renewal-{lease.number}", daemon=True)
@@ -41,6 +45,7 @@ class Renewal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Stop renewing."""
         self._end.set()
+        self._hurry.set()
         self._news.set()
         self._thread.join(timeout=1.0)
 
@@ -60,15 +65,38 @@ class Renewal:
             self._epochs.append(point)
         self._news.set()
 
+    def rung(self, report: wire.Rung) -> None:
+        """The objective vector at a rung, to be sent behind the epochs that led to it."""
+        with self._lock:
+            self._rungs.append(report)
+        self._hurry.set()
+        self._news.set()
+
+    @property
+    def unsent(self) -> tuple[wire.EpochPoint, ...]:
+        """Epochs that the server has not taken yet."""
+        with self._lock:
+            return tuple(self._epochs)
+
     def flush(self, patience_s: float | None = None) -> None:
         """Send what is waiting now.
 
         Raises:
             LeaseLost: The lease is not held any more.
+            UsageError: A rung was refused.
             Unavailable: The server does not answer.
         """
         if self._epochs:
             self._renew(patience_s)
+        self.flush_rungs(patience_s)
+
+    def flush_rungs(self, patience_s: float | None = None) -> None:
+        """Send the rungs that are waiting; raises as `flush`."""
+        with self._sending:
+            while self._rungs:
+                self._client.rung(self._lease.trial_id, self._rungs[0], patience_s=patience_s)
+                with self._lock:
+                    del self._rungs[0]
 
     def _run(self) -> None:
         while not self._end.is_set():
@@ -78,12 +106,14 @@ class Renewal:
                 return
             try:
                 self._renew(self._lease.ttl_s / 3)
+                self.flush_rungs(self._lease.ttl_s / 3)
             except (LeaseLost, NotFound) as error:
                 self._lost = str(error)
                 return
             except ServiceError as error:
                 log.warning("renewal: %s", error, extra={"action": "renew", "trial": self._lease.number})
-            self._end.wait(min(LEAST_INTERVAL_S, self._lease.ttl_s / 3))
+            self._hurry.wait(min(LEAST_INTERVAL_S, self._lease.ttl_s / 3))
+            self._hurry.clear()
 
     def _renew(self, patience_s: float | None) -> None:
         with self._sending:  # one at a time, so that epochs arrive in order

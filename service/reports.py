@@ -60,10 +60,7 @@ class Reports:
         def change(connection: Connection, row: LeaseRow) -> wire.Renewed:
             now = leases.now(connection)
             new = with_lease(row, machine.renew(lease_of(row), message.fence, now, self._ttl), now)
-            if message.epochs:
-                new = replace(new, epoch=message.epochs[-1].epoch, accuracy=message.epochs[-1].accuracy)
-            leases.write(connection, new)
-            leases.write_epochs(connection, trial_id, [point.model_dump() for point in message.epochs])
+            leases.write(connection, _with_epochs(connection, new, message.epochs))
             return wire.Renewed(stop=studies.by_id(connection, row.study_id).state in ("paused", "stopped"))
 
         return under_lease(self._record, trial_id, message.fence, change)
@@ -134,7 +131,9 @@ class Reports:
             with self._record.engine.begin() as connection:
                 row = leases.locked(connection, trial_id)
                 if row is not None:
-                    studies.add_event(connection, row.study_id, "refused", str(error), self._number(trial_id))
+                    studies.add_event(
+                        connection, row.study_id, "refused", str(error), trials.number_of(connection, trial_id)
+                    )
             raise NotFound(str(error)) from error
 
     def complete(self, trial_id: int, message: wire.Complete) -> None:
@@ -147,10 +146,11 @@ class Reports:
         """
         _check_details(message.details)
 
-        def change(connection: Connection, row: LeaseRow) -> None:
+        def change(connection: Connection, row: LeaseRow) -> LeaseRow:
             self._check_sent(trial_id, message.fence, message.weights, "weights: send the trained network")
             self._check_front(connection, row, message)
             self._write_result(connection, row, message)
+            return _with_epochs(connection, row, message.epochs)
 
         def is_same(connection: Connection, row: LeaseRow) -> bool:
             study = study_of(studies.by_id(connection, row.study_id))
@@ -166,7 +166,7 @@ class Reports:
             LeaseLost: Somebody else has the trial, or it is complete.
         """
 
-        def change(connection: Connection, row: LeaseRow) -> None:
+        def change(connection: Connection, row: LeaseRow) -> LeaseRow:
             failure = {
                 "class": message.error,
                 "message": message.message,
@@ -175,10 +175,11 @@ class Reports:
                 "worker": row.worker,
             }
             _end(lambda: trials.fail(connection, trial_id, {"failure": failure}))
-            number = self._number(trial_id)
+            number = trials.number_of(connection, trial_id)
             text = f"trial {number} failed: {message.error}: {message.message}"
             studies.add_event(connection, row.study_id, "failed", text, number)
             self._pause_if_hopeless(connection, row.study_id, message.message)
+            return row
 
         def is_same(connection: Connection, row: LeaseRow) -> bool:
             return trials.state_of(connection, trial_id) is TrialState.FAIL
@@ -194,14 +195,17 @@ class Reports:
             Conflict: The trial is not under test.
         """
 
-        def change(connection: Connection, row: LeaseRow) -> None:
+        def change(connection: Connection, row: LeaseRow) -> LeaseRow:
             if row.task != "test":
-                raise Conflict(f"trial {self._number(trial_id)} is in training; complete, fail or release it")
+                raise Conflict(
+                    f"trial {trials.number_of(connection, trial_id)} is in training; complete, fail or release it"
+                )
             leases.write_test(connection, trial_id, _test_document(message), message.error)
             if message.error:
-                number = self._number(trial_id)
+                number = trials.number_of(connection, trial_id)
                 text = f"trial {number} has no test score: {message.error}"
                 studies.add_event(connection, row.study_id, "test failed", text, number)
+            return row
 
         def is_same(connection: Connection, row: LeaseRow) -> bool:
             stored: dict[str, Any] = leases.results(connection, [trial_id]).get(trial_id, {})
@@ -219,7 +223,7 @@ class Reports:
         def change(connection: Connection, row: LeaseRow) -> None:
             now = leases.now(connection)
             leases.write(connection, with_lease(row, machine.release(lease_of(row), message.fence, now), now))
-            number = self._number(trial_id)
+            number = trials.number_of(connection, trial_id)
             text = f"{row.worker} handed trial {number} back at epoch {row.epoch}"
             studies.add_event(connection, row.study_id, "handed back", text, number)
 
@@ -265,7 +269,7 @@ class Reports:
             constraints["fits_budget"] = 0.0 if message.fits_budget else 1.0
         if study.accelerator.mode != "ideal":
             constraints["hazards"] = float(message.hazards)
-        number = self._number(row.trial_id)
+        number = trials.number_of(connection, row.trial_id)
         attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence}
         _end(lambda: trials.finish(connection, row.trial_id, values, constraints, attrs))
         leases.write_result(
@@ -302,8 +306,11 @@ class Reports:
         for row in stored:
             self._artifacts.remove(trial_id, row.fence, row.sha256)
 
-    def _number(self, trial_id: int) -> int:
-        return self._record.optuna.get_trial_number_from_id(trial_id)
+
+def _with_epochs(connection: Connection, row: LeaseRow, epochs: tuple[wire.EpochPoint, ...]) -> LeaseRow:
+    """Store new points of the learning curve; the row with what was reached."""
+    leases.write_epochs(connection, row.trial_id, [point.model_dump() for point in epochs])
+    return replace(row, epoch=epochs[-1].epoch, accuracy=epochs[-1].accuracy) if epochs else row
 
 
 def _in_order(study: Study, values: wire.Values) -> list[float]:

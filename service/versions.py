@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 
 DECISIVE = ("torch", "snntorch", "numba")
@@ -10,7 +11,12 @@ DECISIVE = ("torch", "snntorch", "numba")
 
 def installed() -> dict[str, str]:
     """Versions of the decisive packages here, without local parts such as `+cpu`."""
-    return {name: version(name).partition("+")[0] for name in DECISIVE}
+    return {name: _version(name) for name in DECISIVE}
+
+
+@cache
+def _version(name: str) -> str:
+    return version(name).partition("+")[0]
 
 
 def differing(study: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

@@ -153,6 +153,9 @@ class Complete(Message):
         default=None, description="All accelerators that the trial had to choose from."
     )
     details: Annotated[dict[str, Any], BeforeValidator(_storable_tree)]
+    epochs: tuple[EpochPoint, ...] = Field(
+        default=(), max_length=10_000, description="Those finished since the last renewal."
+    )
 
 
 class HardwarePoint(Message):

@@ -147,14 +147,16 @@ class Worker:
                 raise HandedOver
             renewal.add(_point(epoch))
             if epoch.epoch in rungs and epoch.epoch < training.epochs:
-                self._rung(training, lease, rungs.index(epoch.epoch), settings, data)
+                scored = self._score(training, lease, settings, data, None)
+                rung = rungs.index(epoch.epoch)
+                renewal.rung(wire.Rung(fence=lease.fence, rung=rung, epoch=epoch.epoch, values=scored.values))
             if time.monotonic() - saved_at >= lease.checkpoint_s and not training.finished:
                 self._save(training, lease, CHECKPOINT_PATIENCE_S)
                 saved_at = time.monotonic()
         scored = self._score(training, lease, settings, data, baseline)
-        renewal.flush()
+        renewal.flush_rungs()
         weights = training.weights()
-        return _completion(lease, scored, weights), weights, scored.hardware_front
+        return _completion(lease, scored, weights, renewal.unsent), weights, scored.hardware_front
 
     def _dataset(self, spec: DatasetSpec) -> Dataset:
         """The data set, kept from trial to trial."""
@@ -170,11 +172,6 @@ class Worker:
                 return
             except (NotFound, CheckpointError) as error:
                 log.warning("checkpoint refused: %s", error, extra={"action": "restore", "trial": lease.number})
-
-    def _rung(self, training: Training, lease: wire.Lease, rung: int, settings: Study, data: Dataset) -> None:
-        scored = self._score(training, lease, settings, data, None)
-        report = wire.Rung(fence=lease.fence, rung=rung, epoch=training.epoch, values=scored.values)
-        self._client.rung(lease.trial_id, report)
 
     def _score(
         self, training: Training, lease: wire.Lease, settings: Study, data: Dataset, baseline: Study | None
@@ -249,7 +246,7 @@ def _point(epoch: Epoch) -> wire.EpochPoint:
     return wire.EpochPoint(epoch=epoch.epoch, loss=epoch.loss, accuracy=epoch.accuracy, seconds=epoch.seconds)
 
 
-def _completion(lease: wire.Lease, scored: Score, weights: bytes) -> wire.Complete:
+def _completion(lease: wire.Lease, scored: Score, weights: bytes, epochs: tuple[wire.EpochPoint, ...]) -> wire.Complete:
     hazards, front = scored.details["hazards"], scored.hardware_front
     return wire.Complete(
         fence=lease.fence,
@@ -261,4 +258,5 @@ def _completion(lease: wire.Lease, scored: Score, weights: bytes) -> wire.Comple
         weights=hashlib.sha256(weights).hexdigest(),
         hardware_front=None if front is None else hashlib.sha256(front).hexdigest(),
         details=scored.details,
+        epochs=epochs,
     )

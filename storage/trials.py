@@ -148,6 +148,13 @@ def fail(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -
     _end(connection, trial_id, TrialState.FAIL, user_attrs)
 
 
+def number_of(connection: Connection, trial_id: int) -> int:
+    """Number of a stored trial in its study."""
+    number = connection.scalar(select(_trials.c.number).where(_trials.c.trial_id == trial_id))
+    assert number is not None
+    return int(number)
+
+
 def state_of(connection: Connection, trial_id: int) -> TrialState | None:
     """State of a trial; None when there is no such trial."""
     state = connection.scalar(select(_trials.c.state).where(_trials.c.trial_id == trial_id))

@@ -79,10 +79,10 @@ class _Paired(Client):
         self._lease = offer
         return offer
 
-    def rung(self, trial_id: int, message: wire.Rung) -> wire.Decision:
+    def rung(self, trial_id: int, message: wire.Rung, *, patience_s: float | None = None) -> wire.Decision:
         """Remembers at which epochs the worker scores."""
         self._rungs.append(message.epoch)
-        return super().rung(trial_id, message)
+        return super().rung(trial_id, message, patience_s=patience_s)
 
     def _again(self, lease: wire.Lease) -> tuple[float, float]:
         """Wall clock and CPU seconds of the same trial without a server."""

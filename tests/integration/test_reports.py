@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from service import wire
 from service.errors import Conflict, LeaseLost, UsageError
+from storage import leases
 from tests.support.desk import Desk, completion
+from tests.unit.service.factory import make_point
 
 
 def test_completing_twice_is_a_success_and_with_other_values_refused(desk: Desk) -> None:
@@ -26,6 +28,22 @@ def test_completing_twice_is_a_success_and_with_other_values_refused(desk: Desk)
         desk.reports.complete(lease.trial_id, completion(lease, message.weights, accuracy=0.123))
 
     assert desk.snapshot() == before
+
+
+def test_a_completion_brings_the_epochs_that_no_renewal_brought(desk: Desk) -> None:
+    desk.start()
+    lease = desk.lease()
+    first, second, last = (make_point(epoch) for epoch in (1, 2, 3))
+    desk.reports.renew(lease.trial_id, wire.Renewal(fence=lease.fence, epochs=(first, second)))
+
+    message = desk.completion(lease).model_copy(update={"epochs": (second, last)})
+    desk.reports.complete(lease.trial_id, message)
+
+    with desk.record.engine.connect() as connection:
+        assert leases.curve(connection, lease.trial_id) == [point.model_dump() for point in (first, second, last)]
+        row = leases.locked(connection, lease.trial_id)
+    assert row is not None
+    assert (row.epoch, row.accuracy) == (3, last.accuracy)
 
 
 def test_a_completion_without_its_weights_is_refused_and_writes_nothing(desk: Desk) -> None:

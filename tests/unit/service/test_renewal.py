@@ -10,7 +10,7 @@ import pytest
 
 from service import wire
 from service.client import Client
-from service.errors import LeaseLost, NotAllowed, NotFound, ServiceError, Unavailable
+from service.errors import LeaseLost, NotAllowed, NotFound, ServiceError, Unavailable, UsageError
 from service.renewal import Renewal
 from tests.unit.service.factory import make_lease, make_point
 
@@ -27,17 +27,28 @@ class FakeClient:
         self.messages: list[wire.Renewal] = []
         self.patience: list[float | None] = []
         self._called = threading.Condition()
+        self.refusals: list[ServiceError] = []
+        self.order: list[str] = []
 
     def renew(self, trial_id: int, message: wire.Renewal, *, patience_s: float | None = None) -> wire.Renewed:
         assert trial_id == 17
         with self._called:
             self.messages.append(message)
+            self.order += [f"epoch {point.epoch}" for point in message.epochs]
             self.patience.append(patience_s)
             self._called.notify_all()
             answer = self.plan(len(self.messages))
         if isinstance(answer, ServiceError):
             raise answer
         return wire.Renewed(stop=answer)
+
+    def rung(self, trial_id: int, message: wire.Rung, *, patience_s: float | None = None) -> wire.Decision:
+        assert trial_id == 17
+        answer = self.refusals.pop(0) if self.refusals else None
+        if answer is not None:
+            raise answer
+        self.order.append(f"rung {message.rung}")
+        return wire.Decision(decision="continue")
 
     def wait_for(self, calls: int) -> None:
         with self._called:
@@ -217,3 +228,45 @@ def test_an_epoch_added_while_others_are_sent_is_not_lost() -> None:
     renewal.flush()
     renewal.flush()
     assert fake.epochs == [[1], [2]]
+
+
+def _rung(rung: int) -> wire.Rung:
+    return wire.Rung(fence=2, rung=rung, epoch=rung + 1, values={"accuracy": 0.5})
+
+
+def test_a_rung_is_sent_at_once_behind_its_epochs() -> None:
+    fake = FakeClient()
+    with _renewal(fake, LONG_S) as renewal:
+        for number in range(3):
+            renewal.add(make_point(number + 1))
+            renewal.rung(_rung(number))
+            _until(lambda number=number: f"rung {number}" in fake.order)
+    assert fake.order == ["epoch 1", "rung 0", "epoch 2", "rung 1", "epoch 3", "rung 2"]
+
+
+def test_a_rung_that_did_not_arrive_is_sent_again() -> None:
+    fake = FakeClient()
+    fake.refusals = [Unavailable("away"), Unavailable("away")]
+    with _renewal(fake) as renewal:
+        renewal.rung(_rung(0))
+        _until(lambda: fake.order == ["rung 0"])
+
+
+def test_a_refused_rung_is_told_to_whoever_flushes() -> None:
+    fake = FakeClient()
+    fake.refusals = [UsageError("values: latency_ms missing")]
+    renewal = _renewal(fake, LONG_S)
+    renewal.rung(_rung(0))
+    with pytest.raises(UsageError, match="latency_ms missing"):
+        renewal.flush_rungs()
+
+
+def test_epochs_not_taken_yet_are_known() -> None:
+    fake = FakeClient(lambda call: Unavailable("away") if call == 1 else False)
+    renewal = _renewal(fake, LONG_S)
+    renewal.add(make_point(1))
+    with pytest.raises(Unavailable):
+        renewal.flush()
+    assert renewal.unsent == (make_point(1),)
+    renewal.flush()
+    assert renewal.unsent == ()

@@ -1,0 +1,67 @@
+"""Read Optuna's trials in bulk: one statement, where Optuna's storage sends six for a trial."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial
+from sqlalchemy import Connection, Row, text
+
+_TRIALS = text("""
+SELECT t.trial_id, t.number, t.state, t.datetime_start, t.datetime_complete,
+  (SELECT json_agg(json_build_array(p.param_name, p.param_value, p.distribution_json) ORDER BY p.param_id)
+     FROM trial_params p WHERE p.trial_id = t.trial_id) AS params,
+  (SELECT json_agg(json_build_array(v.value, v.value_type) ORDER BY v.objective)
+     FROM trial_values v WHERE v.trial_id = t.trial_id) AS objectives,
+  (SELECT json_object_agg(u.key, u.value_json)
+     FROM trial_user_attributes u WHERE u.trial_id = t.trial_id) AS user_attrs,
+  (SELECT json_object_agg(s.key, s.value_json)
+     FROM trial_system_attributes s WHERE s.trial_id = t.trial_id) AS system_attrs,
+  (SELECT json_object_agg(i.step, json_build_array(i.intermediate_value, i.intermediate_value_type))
+     FROM trial_intermediate_values i WHERE i.trial_id = t.trial_id) AS steps
+FROM trials t WHERE t.trial_id = ANY(:trial_ids) ORDER BY t.number
+""").columns(state=models.TrialModel.__table__.c.state.type)
+
+_SPECIAL = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+
+
+def frozen_trials(connection: Connection, trial_ids: Sequence[int]) -> list[FrozenTrial]:
+    """The given trials as Optuna's own storage reads them, in the order of their numbers; unknown ids are left out."""
+    return [_frozen(row) for row in connection.execute(_TRIALS, {"trial_ids": list(trial_ids)})]
+
+
+def _frozen(row: Row[Any]) -> FrozenTrial:
+    domains = {name: _distribution(document) for name, _, document in row.params or ()}
+    return FrozenTrial(
+        number=row.number,
+        state=row.state,
+        value=None,
+        values=[_number(*stored) for stored in row.objectives] if row.objectives else None,
+        datetime_start=row.datetime_start,
+        datetime_complete=row.datetime_complete,
+        params={name: domains[name].to_external_repr(float(value)) for name, value, _ in row.params or ()},
+        distributions=domains,
+        user_attrs=_attrs(row.user_attrs),
+        system_attrs=_attrs(row.system_attrs),
+        intermediate_values={int(step): _number(*stored) for step, stored in (row.steps or {}).items()},
+        trial_id=row.trial_id,
+    )
+
+
+def _number(value: float | None, kind: str) -> float:
+    return _SPECIAL[kind] if value is None else float(value)
+
+
+def _attrs(stored: Mapping[str, str] | None) -> dict[str, Any]:
+    return {key: json.loads(document) for key, document in (stored or {}).items()}
+
+
+@lru_cache(maxsize=4096)
+def _distribution(document: str) -> BaseDistribution:
+    return json_to_distribution(document)
