@@ -19,6 +19,7 @@ from service.dashboard import Dashboard
 from service.errors import ServiceError
 from service.gate import Gate, problem
 from service.handout import Handout
+from service.metrics import CONTENT_TYPE, Measured, Metrics
 from service.record import Record
 from service.reports import Reports
 from service.routes import leases, login, pages, studies
@@ -43,17 +44,19 @@ def create_app(record: Record, auth: Auth, settings: Settings, instance: str, *,
     """
     app = FastAPI(title="spikefront", version=version("spikefront"), docs_url=None, redoc_url=None)
     all_studies = Studies(record)
-    handout = Handout(record, lease_s=settings.lease_s, checkpoint_s=settings.checkpoint_s)
-    reports = Reports(record, Artifacts(settings.var / "artifacts"), lease_s=settings.lease_s)
+    metrics = Metrics(record)
+    handout = Handout(record, metrics, lease_s=settings.lease_s, checkpoint_s=settings.checkpoint_s)
+    reports = Reports(record, metrics, Artifacts(settings.var / "artifacts"), lease_s=settings.lease_s)
     app.include_router(leases.router(handout, reports))
     app.include_router(studies.router(all_studies))
     app.include_router(pages.router(all_studies))
     app.include_router(login.router(auth))
     _add_health(app, record, instance)
+    _add_metrics(app, metrics)
     _add_errors(app)
     _add_end_of_api(app)
     app.mount("/", Dashboard(record.optuna))
-    return Gate(app, auth, loopback_only=loopback_only)
+    return Gate(Measured(app, metrics), auth, loopback_only=loopback_only)
 
 
 def _add_health(app: FastAPI, record: Record, instance: str) -> None:
@@ -62,6 +65,12 @@ def _add_health(app: FastAPI, record: Record, instance: str) -> None:
         with record.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
         return {"status": "ok", "version": version("spikefront"), "instance": instance}
+
+
+def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
+    @app.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+    def figures() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
 
 
 def _add_end_of_api(app: FastAPI) -> None:

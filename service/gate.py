@@ -19,7 +19,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 PUBLIC = ("/healthz", "/login", "/login.css")
-OURS = ("/v1", "/ui", "/healthz", "/login", "/logout", "/openapi.json")
+OURS = ("/v1", "/ui", "/healthz", "/login", "/logout", "/openapi.json", "/metrics")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MAX_JSON_BYTES = 8 * 1024 * 1024
 

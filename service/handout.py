@@ -21,6 +21,7 @@ from service import versions, wire
 from service.errors import Conflict, NotFound, Unavailable
 from service.fronts import baseline_of, feasible_front
 from service.leasing import lease_of, with_lease
+from service.metrics import Metrics
 from service.record import Record
 from service.samplers import Mirror, training_seed
 from storage import leases, studies, trials
@@ -46,12 +47,13 @@ class Handout:
 
     Args:
         record: The open database.
+        metrics: Told what is handed out.
         lease_s: Lease time in seconds.
         checkpoint_s: Least time between two checkpoints of a trial, in seconds.
     """
 
-    def __init__(self, record: Record, *, lease_s: float, checkpoint_s: float) -> None:
-        self._record = record
+    def __init__(self, record: Record, metrics: Metrics, *, lease_s: float, checkpoint_s: float) -> None:
+        self._record, self._metrics = record, metrics
         self._ttl = timedelta(seconds=lease_s)
         self._checkpoint_s = checkpoint_s
         self._open: dict[int, _Open] = {}
@@ -72,6 +74,7 @@ class Handout:
             with self._one_at_a_time:
                 work = self._work(row.name, request)
             if work is not None:
+                self._metrics.handed_out(_kind(work))
                 return work
         rows = self._rows(request.study)
         finished = request.study is not None and rows[0].state != "running"
@@ -147,7 +150,8 @@ class Handout:
         opened = self._followed(connection, row)
         number = waiting[0].number if waiting else opened.mirror.known
         try:
-            suggestion = opened.mirror.suggest(number, waiting[1] if waiting else None)
+            with self._metrics.suggesting(opened.spec.sampler.name):
+                suggestion = opened.mirror.suggest(number, waiting[1] if waiting else None)
             epochs = opened.spec.resolve(suggestion.params).train.epochs
         except (ValueError, TypeError) as error:
             if waiting is None:
@@ -302,6 +306,12 @@ def settled(settings: Study, details: Mapping[str, Any]) -> Study:
     """A trial's settings with the accelerator it chose in place, where it had a choice."""
     chosen = chosen_by_trial(settings, details)
     return settings if chosen is None else settings.with_accelerator(chosen)
+
+
+def _kind(work: wire.Lease) -> str:
+    if work.task == "test":
+        return "test"
+    return "new" if work.fence == 1 else "taken over"
 
 
 def _refusal(row: StudyRow, request: wire.LeaseRequest) -> str:

@@ -17,7 +17,8 @@ from service import lease as machine
 from service import wire
 from service.errors import Conflict, LeaseLost, NotFound, Unavailable, UsageError
 from service.handout import study_of
-from service.leasing import end_lease, lease_of, under_lease, with_lease
+from service.leasing import Change, end_lease, lease_of, under_lease, with_lease
+from service.metrics import Metrics
 from service.record import Record
 from storage import leases, studies, trials
 from storage.artifacts import Artifacts
@@ -41,12 +42,13 @@ class Reports:
 
     Args:
         record: The open database.
+        metrics: Told what is reported again.
         artifacts: Where checkpoints and weights are kept.
         lease_s: Lease time in seconds.
     """
 
-    def __init__(self, record: Record, artifacts: Artifacts, *, lease_s: float) -> None:
-        self._record = record
+    def __init__(self, record: Record, metrics: Metrics, artifacts: Artifacts, *, lease_s: float) -> None:
+        self._record, self._metrics = record, metrics
         self._artifacts = artifacts
         self._ttl = timedelta(seconds=lease_s)
 
@@ -156,7 +158,7 @@ class Reports:
             study = study_of(studies.by_id(connection, row.study_id))
             return trials.values_of(connection, trial_id) == _in_order(study, message.values)
 
-        if end_lease(self._record, trial_id, message.fence, change, is_same):
+        if self._end_lease(trial_id, message.fence, change, is_same):
             self._drop_checkpoints(trial_id)
 
     def fail(self, trial_id: int, message: wire.Failed) -> None:
@@ -184,7 +186,7 @@ class Reports:
         def is_same(connection: Connection, row: LeaseRow) -> bool:
             return trials.state_of(connection, trial_id) is TrialState.FAIL
 
-        if end_lease(self._record, trial_id, message.fence, change, is_same):
+        if self._end_lease(trial_id, message.fence, change, is_same):
             self._drop_checkpoints(trial_id)
 
     def tested(self, trial_id: int, message: wire.Tested) -> None:
@@ -211,7 +213,7 @@ class Reports:
             stored: dict[str, Any] = leases.results(connection, [trial_id]).get(trial_id, {})
             return (stored.get("test"), stored.get("test_error")) == (_test_document(message), message.error)
 
-        end_lease(self._record, trial_id, message.fence, change, is_same)
+        self._end_lease(trial_id, message.fence, change, is_same)
 
     def release(self, trial_id: int, message: wire.Fence) -> None:
         """Hand a trial back: the next worker that asks goes on from its newest checkpoint.
@@ -228,6 +230,13 @@ class Reports:
             studies.add_event(connection, row.study_id, "handed back", text, number)
 
         under_lease(self._record, trial_id, message.fence, change)
+
+    def _end_lease(self, trial_id: int, fence: int, change: Change[LeaseRow], is_same: Change[bool]) -> bool:
+        """As `end_lease`; counts what is told again."""
+        ended = end_lease(self._record, trial_id, fence, change, is_same)
+        if not ended:
+            self._metrics.repeated()
+        return ended
 
     def _store(self, trial_id: int, fence: int, digest: str, data: bytes) -> None:
         under_lease(self._record, trial_id, fence, lambda connection, row: None)

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from service import versions, wire
 from service.handout import Handout
+from service.metrics import Metrics
 from service.record import Record, open_record
 from service.reports import Reports
 from service.studies import Studies
@@ -118,8 +119,9 @@ class Desk:
 def opened(url: str, folder: Path, *, lease_s: float = 30.0) -> Iterator[Desk]:
     """A desk on the database at `url` with its artifacts in `folder`."""
     with open_record(url, folder / "var") as record:
-        handout = Handout(record, lease_s=lease_s, checkpoint_s=0.0)
-        reports = Reports(record, Artifacts(folder), lease_s=lease_s)
+        metrics = Metrics(record)
+        handout = Handout(record, metrics, lease_s=lease_s, checkpoint_s=0.0)
+        reports = Reports(record, metrics, Artifacts(folder), lease_s=lease_s)
         yield Desk(url, record, folder, handout, reports, Studies(record))
 
 
