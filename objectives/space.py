@@ -189,6 +189,18 @@ def dimensions(space: Mapping[str, Domain], _when: Params | None = None) -> Iter
                 yield from dimensions(domain.under(option), {**(_when or {}), name: option})
 
 
+def corners_beside(space: Mapping[str, Domain], name: str, chosen: str, option: Scalar) -> Iterator[Scalar]:
+    """The corners of a dimension wherever another one can be at `option`, but not where it exists under that one."""
+    found = [
+        {**when, chosen: option}
+        for other, domain, when in dimensions(space)
+        if other == chosen and domain.holds(option)
+    ]
+    for other, domain, when in dimensions(space):
+        if other == name and chosen not in when and any(_can_meet(when, conditions) for conditions in found):
+            yield from domain.corners()
+
+
 def walk(space: Mapping[str, Domain], pick: Callable[[str, Domain], Scalar]) -> Params:
     """Pick a value for each dimension that exists, following the conditions, in the order of the file."""
     params: Params = {}
@@ -213,6 +225,11 @@ def grid_size(space: Mapping[str, Domain]) -> int | None:
             return None
         size *= len(points)
     return size
+
+
+def _can_meet(conditions: Params, others: Params) -> bool:
+    """Whether both conditions can hold at once."""
+    return all(conditions[name] == others[name] for name in conditions.keys() & others.keys())
 
 
 def _is_number(value: Scalar) -> bool:

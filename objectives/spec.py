@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from objectives.acceleratorspec import YOUNGER, ChosenAccelerator, SpecModel
 from objectives.acceleratorspec import AcceleratorSpec as AcceleratorSpec
 from objectives.errors import SpecError
-from objectives.space import Choice, Domain, Params, Scalar, walk
+from objectives.space import Choice, Domain, Params, Scalar, corners_beside, walk
 from objectives.validation import problem
 
 OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
@@ -43,12 +43,15 @@ YOUNGER_FIELDS = (
     "dataset.root", "dataset.verify", "dataset.normalise", "dataset.augment", "dataset.frames",
     "train.momentum", "train.weight_decay", "train.warmup_epochs", "train.step_epochs", "train.gamma",
     "train.rate_penalty", "train.target_rate", "train.micro_batch", "reset", "learn", "escape",
+    "train.dropout",
 )  # fmt: skip
 """Fields younger than stored studies, by dotted name: at their default they are not in the frozen part, whose hash must
 stay what it was."""
 
 LARGEST = 1e6
 """Largest threshold, slope, alpha and escape: far beyond use, and exact enough in float32."""
+
+_CIRCUITS = "a lapicque neuron's beta lies above 0 and below 1 (as float32)"
 
 LossName = Literal["mse_count", "ce_rate", "ce_count", "mse_temporal", "ce_temporal", "mse_membrane", "ce_max_membrane"]
 OptimizerName = Literal["adam", "adamw", "nadam", "radam", "adamax", "rmsprop", "adagrad", "sgd"]
@@ -145,6 +148,13 @@ class TrainSpec(SpecModel):
     )
     micro_batch: int | None = Field(
         default=None, ge=1, description="Most images trained at once; none: as many as 64 MB of activity hold."
+    )
+    dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Dropout: share of the inputs of fully connected layers behind other layers that training drops at "
+        "random, the same ones at all steps of an image.",
     )
     max_minutes: float | None = Field(
         default=None, gt=0, description="Training time after which a trial ends early, at the end of an epoch."
@@ -267,8 +277,8 @@ class Study(SpecModel):
     @field_validator("beta")
     @classmethod
     def _of_a_circuit(cls, beta: float, info: ValidationInfo) -> float:
-        if info.data.get("neuron") == "lapicque" and not 0 < beta < 1:
-            raise ValueError(f"a lapicque neuron's beta lies above 0 and below 1, got {beta:g}")
+        if info.data.get("neuron") == "lapicque" and not _has_circuit(beta):
+            raise ValueError(f"{_CIRCUITS}, got {beta:g}; use one such as 0.5, or neuron: lif")
         return beta
 
     @field_validator("objectives")
@@ -287,6 +297,17 @@ class Study(SpecModel):
             raise ValueError(
                 "the search space is empty; name at least one dimension, such as beta: {range: [0.05, 0.95]}"
             )
+        return search
+
+    @field_validator("search")
+    @classmethod
+    def _finds_circuits(cls, search: dict[str, Domain]) -> dict[str, Domain]:
+        for beta in corners_beside(search, "beta", "neuron", "lapicque"):
+            if isinstance(beta, float | int) and not _has_circuit(beta):
+                raise ValueError(
+                    f"beta may be {beta:g} where neuron is lapicque, but {_CIRCUITS}; narrow beta, such as to "
+                    f"[0.05, 0.95], or search it under neuron's choice lif"
+                )
         return search
 
     @property
@@ -356,6 +377,11 @@ def differences(old: Study, new: Study) -> list[str]:
         for path in sorted(before.keys() | after.keys())
         if before.get(path) != after.get(path)
     ]
+
+
+def _has_circuit(beta: float) -> bool:
+    """Whether float32 holds a lapicque neuron's beta apart from 0, where C is 0, and 1, where C is infinite."""
+    return 2.0**-126 <= beta < 1 - 2.0**-25
 
 
 def _baseline_value(baseline: Mapping[str, Scalar], data: Any, name: str, domain: Domain) -> Scalar:

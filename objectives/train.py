@@ -19,6 +19,7 @@ from objectives.activity import Activity, record
 from objectives.current import watched_currents
 from objectives.data import Dataset
 from objectives.data.augment import augmented
+from objectives.dropout import dropped
 from objectives.encoding import encode, generator
 from objectives.errors import CheckpointError, TrainingError
 from objectives.loss import loss_function, reads_membranes
@@ -143,6 +144,7 @@ class Training:
         study, train = self._study, self._data.train
         chosen = order[self._batch * study.train.batch : (self._batch + 1) * study.train.batch]
         random = generator(self._seed, "train", self.epoch, self._batch)
+        drops = generator(self._seed, "dropout", self.epoch, self._batch)
         self._set_rate()
         self._optimizer.zero_grad(set_to_none=True)
         losses = 0.0
@@ -151,7 +153,7 @@ class Training:
         )
         sizes = part_sizes(len(chosen), self._at_once)
         for part, labels in zip(torch.split(images, sizes), torch.split(train.labels[chosen], sizes), strict=True):
-            loss = self._loss_of(encode(part, study.encoding, study.time_steps, random), labels)
+            loss = self._loss_of(encode(part, study.encoding, study.time_steps, random), labels, drops)
             (loss * (len(part) / len(chosen))).backward()  # type: ignore[no-untyped-call]  # untyped in torch
             losses += loss.item() * len(part)
         self._check_loss(losses)
@@ -162,10 +164,13 @@ class Training:
         self._batch += 1
         self._epoch_seconds += perf_counter() - started
 
-    def _loss_of(self, signal: Tensor, labels: Tensor) -> Tensor:
+    def _loss_of(self, signal: Tensor, labels: Tensor, drops: torch.Generator) -> Tensor:
         """Loss of some images, mean over them, with the firing rate's penalty where there is one."""
         settings, currents = self._study.train, list[Tensor]()
-        with watched_currents(self.network, self._judged, lambda name, current: currents.append(current)):
+        with (
+            dropped(self.network, settings.dropout, len(labels), drops),
+            watched_currents(self.network, self._judged, lambda name, current: currents.append(current)),
+        ):
             spikes = self.network.forward_all(signal) if settings.rate_penalty else [self.network(signal)]
         output = spikes[-1]
         if currents:

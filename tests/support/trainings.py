@@ -14,12 +14,14 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
 
+from objectives.data import Dataset
 from objectives.score import score
 from objectives.spec import LossName, OptimizerName, ScheduleName, Study, SurrogateName, WeightBits
 from objectives.train import Training
@@ -34,13 +36,22 @@ _BASE: dict[str, Any] = {"network": "4C3p1-MP2-10", "threshold": 0.4, "accelerat
 _TRAIN = {"epochs": EPOCHS, "batch": 50, "lr": 5e-3}
 _CODINGS, _POOLS = ("direct", "rate", "latency"), ("before_lif", "after_lif")
 
+_DATASETS: Sequence[dict[str, Any]] = (
+    {"normalise": "standard", "augment": {"crop": 1, "flip": True}},
+    {"augment": {"flip": True}},
+    {"augment": {"crop": 2}},
+)
+"""One for each coding: direct coding alone takes normalised images."""
+
 _FIELDS: dict[str, Sequence[Any]] = {
     "encoding": _CODINGS,
     "pool": _POOLS,
     "loss": get_args(LossName),
     "surrogate": get_args(SurrogateName),
     "weight_bits": get_args(WeightBits),
-    "reset": ("subtract", "zero"),
+    "dataset": [{"name": "digits", **fields} for fields in _DATASETS],
+    "neuron": ("lapicque", "lif"),
+    "reset": ("subtract", "zero", "zero", "subtract"),
     "learn": ((), ("beta",), ("threshold",), ("beta", "threshold")),
 }
 _TRAIN_FIELDS: dict[str, Sequence[Any]] = {
@@ -51,6 +62,7 @@ _TRAIN_FIELDS: dict[str, Sequence[Any]] = {
     "warmup_epochs": (0, 1, 2),
     "rate_penalty": (0.1, 0.0, 0.0),
     "micro_batch": (None, 16),
+    "dropout": (0.0, 0.2, 0.5, 0.5),
 }
 
 
@@ -86,9 +98,15 @@ def study_of(case: str) -> Study:
     return make_study(**CASES[case])
 
 
+def _data() -> Dataset:
+    """The images of all cases, with numbers to normalise them by."""
+    data = make_data()
+    return replace(data, info=replace(data.info, mean=(0.5,), std=(0.25,)))
+
+
 def begin(case: str) -> Training:
     """A case's training, before its first batch."""
-    return Training(study_of(case), SEED, make_data())
+    return Training(study_of(case), SEED, _data())
 
 
 def finish(training: Training, case: str, stop: Callable[[], bool] = never) -> Outcome:
@@ -98,7 +116,7 @@ def finish(training: Training, case: str, stop: Callable[[], bool] = never) -> O
         epoch = training.run_epoch(stop)
         if epoch is not None:
             epochs.append([epoch.epoch, epoch.loss, epoch.accuracy, epoch.firing_rate])
-    valid = make_data().validation
+    valid = _data().validation
     scored = score(study_of(case), training.network, valid.images, valid.labels, seed=SEED, baseline=None)
     weights = hashlib.sha256(training.weights()).hexdigest()
     return {"epochs": epochs, "weights": weights, "score": [scored.values, scored.details]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -130,6 +132,69 @@ def test_one_name_under_options_that_exclude_each_other_is_fine() -> None:
 def test_one_name_must_be_one_kind_of_dimension() -> None:
     line = "surrogate: {choice: {fast_sigmoid: {slope: {log: [1, 32]}}, atan: {slope: {choice: [1.0, 2.0]}}}}"
     assert "search.surrogate.choice.atan.slope: is of another kind" in _problem(line)
+
+
+CIRCUIT = "a lapicque neuron's beta lies above 0 and below 1 (as float32)"
+NEURONS = "neuron: {choice: [lif, lapicque]}"
+LAPICQUE = "neuron: lapicque\n"
+EXCLUDED = "surrogate: {choice: {atan: {neuron: {choice: [lif, lapicque]}}, fast_sigmoid: {beta: {range: [0, 1]}}}}"
+MEETING = ("surrogate: {choice: {atan: {neuron: {choice: [lif, lapicque]}}, fast_sigmoid: {}}}",
+           "pool: {choice: {before_lif: {beta: {range: [0, 0.9]}}, after_lif: {}}}")  # fmt: skip
+
+
+def _circuits(lines: Sequence[str], own: str = "") -> str:
+    """The tiny study with these dimensions in the place of beta, and fields of its own."""
+    text = STUDY_YAML.replace("  beta: {range: [0.05, 0.95]}\n", "".join(f"  {line}\n" for line in lines))
+    return text.replace("baseline: {beta: 0.25, threshold: 1.0}\n", "") + own
+
+
+@pytest.mark.parametrize(
+    ("lines", "own", "start"),
+    [
+        ([], LAPICQUE + "beta: 0.0\n", f"17: beta: {CIRCUIT}, got 0; use one such as 0.5, or neuron: lif"),
+        ([], LAPICQUE + "beta: 1\n", f"17: beta: {CIRCUIT}, got 1; use"),
+        ([], LAPICQUE + "beta: 1.0e-40\n", f"17: beta: {CIRCUIT}, got 1e-40; use"),
+        ([], LAPICQUE + "beta: 0.99999999\n", f"17: beta: {CIRCUIT}, got 1; use"),
+        (["beta: {range: [0, 0.9]}"], LAPICQUE, f"10: search.beta: 0.0 is not valid there: beta: {CIRCUIT}, got 0"),
+        (["beta: {choice: [0.5, 1.0]}"], LAPICQUE, f"10: search.beta: 1.0 is not valid there: beta: {CIRCUIT}"),
+        ([NEURONS], "beta: 0.0\n", f"10: search.neuron: 'lapicque' is not valid there: beta: {CIRCUIT}, got 0; use"),
+        ([NEURONS, "beta: {range: [0, 0.9]}"], "",
+         f"9: search: beta may be 0 where neuron is lapicque, but {CIRCUIT}; narrow beta, such as to [0.05, 0.95], or"),
+        (["beta: {range: [0.1, 1.0], step: 0.1}", NEURONS], "", "9: search: beta may be 1 where neuron is lapicque"),
+        ([NEURONS, "beta: {choice: [0.5, 0.0, 0.25]}"], "", "9: search: beta may be 0 where neuron is lapicque"),
+        ([NEURONS, "beta: {int: [0, 1]}"], "", "9: search: beta may be 0 where neuron is lapicque"),
+        ([NEURONS, "beta: {log: [1.0e-300, 0.5]}"], "", "9: search: beta may be 1e-300 where neuron is lapicque"),
+        (MEETING, "", "9: search: beta may be 0 where neuron is lapicque"),
+        (["neuron: {choice: {lif: {}, lapicque: {beta: {range: [0, 1]}}}}"], "",
+         f"10: search.neuron.choice.lapicque.beta: 0.0 is not valid there: beta: {CIRCUIT}"),
+        ([NEURONS, "beta: {choice: [a]}"], "", "11: search.beta: 'a' is not valid there: beta: expected a valid"),
+    ],
+)  # fmt: skip
+def test_a_beta_that_no_circuit_has_is_refused_wherever_it_meets_one(
+    lines: Sequence[str], own: str, start: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_study(_circuits(lines, own), "s.yaml")
+    assert str(caught.value).startswith(f"s.yaml:{start}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "own"),
+    [
+        ([NEURONS, "beta: {range: [0.05, 0.95]}"], ""),
+        (["neuron: {choice: {lif: {beta: {range: [0, 1]}}, lapicque: {}}}"], ""),
+        ([EXCLUDED], ""),
+        (["neuron: {choice: [lif]}", "beta: {range: [0, 1]}"], ""),
+        (["beta: {range: [0, 1]}"], ""),
+        (["beta: {range: [1.0e-6, 0.999999]}"], LAPICQUE),
+    ],
+)
+def test_a_beta_that_meets_no_circuit_or_suits_it_is_fine(lines: Sequence[str], own: str) -> None:
+    study = parse_study(_circuits(lines, own))
+    for name, domain, conditions in dimensions(study.search):
+        for value in domain.corners():
+            study.resolve({**conditions, name: value})
 
 
 def test_a_grid_of_a_continuous_or_conditional_dimension_is_refused() -> None:

@@ -68,6 +68,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "altered images, rate-coded in parts": {
         "dataset": {"name": "digits", "augment": {"crop": 1, "flip": True}}, "train": {"micro_batch": 16},
     },
+    "dropout in parts": {"train": {"dropout": 0.5, "micro_batch": 16, "rate_penalty": 0.1}},
     "learned neurons": {"learn": ["beta", "threshold"]},
     "on times, steps": {"loss": "mse_temporal", "train": {"schedule": "step", "step_epochs": 1, "weight_decay": 0.1}},
 }  # fmt: skip
@@ -75,7 +76,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 ELSEWHERE = (
     "adam", "nadam", "8 bits", "4 bits, warmed up, in parts", "quiet, on membranes",
-    "altered images, rate-coded in parts", "on times, steps",
+    "altered images, rate-coded in parts", "dropout in parts", "on times, steps",
 )  # fmt: skip
 """The ways that another process goes on with."""
 
@@ -151,6 +152,7 @@ def test_seed_and_settings_decide_the_result() -> None:
         {"weight_bits": 8},
         {"train": {**FIELDS["train"], "rate_penalty": 0.1}},
         {"train": {**FIELDS["train"], "micro_batch": 20}},
+        {"train": {**FIELDS["train"], "dropout": 0.1}},
         {"network": "4C3p1-MP2-6C3-MP2-12-10"},
     ],
     ids=str,
@@ -323,10 +325,10 @@ def _gradients_of(network: SpikingNetwork) -> dict[str, Tensor]:
     return {name: one.grad.clone() for name, one in network.named_parameters() if one.grad is not None}
 
 
-@pytest.mark.parametrize("penalty", [0.0, 1.0])
+@pytest.mark.parametrize("settings", [{}, {"rate_penalty": 1.0}, {"dropout": 0.5}], ids=str)
 @pytest.mark.parametrize("most", [1, 7, 16, 39])
-def test_parts_of_a_batch_give_its_gradient(most: int, penalty: float) -> None:
-    whole, parts = gradients(rate_penalty=penalty), gradients(micro_batch=most, rate_penalty=penalty)
+def test_parts_of_a_batch_give_its_gradient(most: int, settings: dict[str, float]) -> None:
+    whole, parts = gradients(**settings), gradients(micro_batch=most, **settings)
     assert whole.keys() == parts.keys() != set()
     for name, gradient in whole.items():
         assert gradient.abs().max() > 0
