@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +28,7 @@ from storage import leases, studies, trials
 from storage.history import frozen_trials
 from storage.leases import LeaseRow
 from storage.studies import StudyRow
-from storage.trials import Suggestion, TrialKey
+from storage.trials import Sighting, Suggestion, TrialKey
 
 IDLE_RETRY_S = 0.5
 
@@ -40,6 +40,21 @@ class _Open:
     settings: str
     spec: Study
     mirror: Mirror
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A locked study as it is now: its mirror, up to date, its trials that are not finished, the database's clock."""
+
+    opened: _Open
+    unfinished: list[Sighting]
+    now: datetime
+
+    @property
+    def waiting(self) -> TrialKey | None:
+        """The oldest enqueued trial."""
+        keys = [TrialKey(seen.trial_id, seen.number) for seen in self.unfinished if seen.state is TrialState.WAITING]
+        return keys[0] if keys else None
 
 
 class Handout:
@@ -98,9 +113,11 @@ class Handout:
                 if row is None or row.state != "running":
                     return None
                 study_id = row.study_id
+                trials.lock_study(connection, study_id)
+                scene = self._scene(connection, row)
                 return (
-                    self._take_over(connection, row, request)
-                    or self._new_trial(connection, row, request)
+                    self._take_over(connection, row, scene, request)
+                    or self._new_trial(connection, row, scene, request)
                     or self._test_or_end(connection, row, request)
                 )
         except BaseException:
@@ -109,8 +126,10 @@ class Handout:
 
     # --- what expired ------------------------------------------------------------------------------------------
 
-    def _take_over(self, connection: Connection, row: StudyRow, request: wire.LeaseRequest) -> wire.Lease | None:
-        old = leases.first_expired(connection, row.study_id) or self._without_lease(connection, row)
+    def _take_over(
+        self, connection: Connection, row: StudyRow, scene: _Scene, request: wire.LeaseRequest
+    ) -> wire.Lease | None:
+        old = leases.first_expired(connection, row.study_id) or self._without_lease(connection, row, scene)
         if old is None:
             return None
         now = leases.now(connection)
@@ -125,48 +144,50 @@ class Handout:
             studies.add_event(connection, row.study_id, "taken over", text, trial.number)
         return self._offer(connection, row, new, trial.number, trial.params)
 
-    def _without_lease(self, connection: Connection, row: StudyRow) -> LeaseRow | None:
+    def _without_lease(self, connection: Connection, row: StudyRow, scene: _Scene) -> LeaseRow | None:
         """A trial that runs for two lease times without a lease, as another Optuna client leaves it when it dies."""
-        now = leases.now(connection)
         stale = {
-            key.trial_id: key
-            for key, since in trials.running(connection, row.study_id)
-            if since is None or now - since > 2 * self._ttl
+            seen.trial_id: TrialKey(seen.trial_id, seen.number)
+            for seen in scene.unfinished
+            if seen.state is TrialState.RUNNING and self._is_stale(seen, scene.now)
         }
+        if not stale:
+            return None
         for trial_id in leases.without_lease(connection, list(stale)):
             spec = study_of(row)
             seed = training_seed(spec, stale[trial_id].number)
-            nobody = machine.Lease("nobody", 1, expires_at=now)
-            return _new_row(stale[trial_id], row, "train", nobody, seed, spec.train.epochs, now)
+            nobody = machine.Lease("nobody", 1, expires_at=scene.now)
+            return _new_row(stale[trial_id], row, "train", nobody, seed, spec.train.epochs, scene.now)
         return None
+
+    def _is_stale(self, seen: Sighting, now: datetime) -> bool:
+        return seen.started is None or now - seen.started.replace(tzinfo=UTC) > 2 * self._ttl
 
     # --- new trials --------------------------------------------------------------------------------------------
 
-    def _new_trial(self, connection: Connection, row: StudyRow, request: wire.LeaseRequest) -> wire.Lease | None:
-        trials.lock_study(connection, row.study_id)
-        waiting = trials.first_waiting(connection, row.study_id)
-        if waiting is None and not self._budget_left(connection, row):
+    def _new_trial(
+        self, connection: Connection, row: StudyRow, scene: _Scene, request: wire.LeaseRequest
+    ) -> wire.Lease | None:
+        opened, waiting, now = scene.opened, scene.waiting, scene.now
+        if waiting is None and not self._budget_left(connection, row, scene):
             return None
-        opened = self._followed(connection, row)
-        number = waiting[0].number if waiting else opened.mirror.known
+        number = waiting.number if waiting else opened.mirror.known
+        fixed = opened.mirror.fixed(number) if waiting else None
         try:
             with self._metrics.suggesting(opened.spec.sampler.name):
-                suggestion = opened.mirror.suggest(number, waiting[1] if waiting else None)
+                suggestion = opened.mirror.suggest(number, fixed)
             epochs = opened.spec.resolve(suggestion.params).train.epochs
         except (ValueError, TypeError) as error:
             if waiting is None:
                 raise
-            self._refuse(connection, row, *waiting, error)
-            return self._new_trial(connection, row, request)
-        key = self._write_trial(connection, row, opened.spec, suggestion, waiting[0] if waiting else None, request)
-        if key.number != number:
-            raise Unavailable(f"trial {number} was created elsewhere meanwhile; ask again")
+            self._refuse(connection, row, waiting, fixed or {}, error)
+            return self._new_trial(connection, row, self._scene(connection, row), request)
+        key = self._write_trial(connection, row, suggestion, waiting, number, request)
         opened.mirror.asked(key.trial_id, key.number)
-        now = leases.now(connection)
         lease = machine.take(None, request.worker, now, self._ttl)
         new = _new_row(key, row, "train", lease, training_seed(opened.spec, number), epochs, now)
         leases.write(connection, new)
-        return self._offer(connection, row, new, number, dict(suggestion.params))
+        return self._offer(connection, row, new, number, dict(suggestion.params), is_new=True)
 
     def _refuse(
         self, connection: Connection, row: StudyRow, key: TrialKey, fixed: dict[str, Any], error: Exception
@@ -182,44 +203,45 @@ class Handout:
         self,
         connection: Connection,
         row: StudyRow,
-        spec: Study,
         suggestion: Suggestion,
         waiting: TrialKey | None,
+        number: int,
         request: wire.LeaseRequest,
     ) -> TrialKey:
         attrs: dict[str, Any] = {"worker": request.worker}
         if versions.differing(row.versions, request.versions):
             attrs["not bit-comparable"] = request.versions
         if waiting is None:
-            return trials.create(connection, row.study_id, suggestion, attrs)
-        trials.start_waiting(connection, waiting, suggestion, attrs)
+            return trials.create(connection, row.study_id, number, suggestion, attrs)
+        if not trials.start_waiting(connection, waiting, suggestion, attrs):
+            raise Unavailable(f"trial {number} was started elsewhere meanwhile; ask again")
         return waiting
 
-    def _budget_left(self, connection: Connection, row: StudyRow) -> bool:
-        spec = study_of(row)
-        created = trials.count(connection, row.study_id)
+    def _budget_left(self, connection: Connection, row: StudyRow, scene: _Scene) -> bool:
+        spec, created = scene.opened.spec, scene.opened.mirror.known
         if spec.budget.trials is not None and created >= spec.budget.trials:
             return False
         if spec.budget.epochs is not None and leases.trained_epochs(connection, row.study_id) >= spec.budget.epochs:
             return False
-        age_s = (leases.now(connection) - row.created_at).total_seconds()
+        age_s = (scene.now - row.created_at).total_seconds()
         if spec.budget.hours is not None and age_s >= 3600 * spec.budget.hours:
             return False
         is_grid = spec.sampler.name == "grid"
         return not (is_grid and created > (grid_size(spec.search) or 0))  # one more than the grid: the baseline
 
-    def _followed(self, connection: Connection, row: StudyRow) -> _Open:
-        """The study's mirror, brought up to date with the rows."""
+    def _scene(self, connection: Connection, row: StudyRow) -> _Scene:
+        """A locked study as it is now; its mirror is brought up to date with the rows."""
         settings = json.dumps(row.spec, sort_keys=True)
         opened = self._open.get(row.study_id)
         if opened is None or opened.settings != settings:
             spec = study_of(row)
             opened = self._open[row.study_id] = _Open(settings, spec, Mirror(spec))
         mirror = opened.mirror
-        changed = trials.changed(connection, row.study_id, mirror.known, mirror.open_ids)
+        seen = trials.sightings(connection, row.study_id, mirror.last_id, mirror.open_ids)
+        changed = [one.trial_id for one in seen if one.number >= mirror.known or one.state.is_finished()]
         for trial in frozen_trials(connection, changed) if changed else ():
             mirror.follow(trial)
-        return opened
+        return _Scene(opened, [one for one in seen if not one.state.is_finished()], leases.now(connection))
 
     # --- the end -----------------------------------------------------------------------------------------------
 
@@ -259,14 +281,22 @@ class Handout:
         return self._offer(connection, row, new, trial.number, trial.params)
 
     def _offer(
-        self, connection: Connection, row: StudyRow, lease: LeaseRow, number: int, params: dict[str, Any]
+        self,
+        connection: Connection,
+        row: StudyRow,
+        lease: LeaseRow,
+        number: int,
+        params: dict[str, Any],
+        *,
+        is_new: bool = False,
     ) -> wire.Lease:
         spec, weights, accelerator = study_of(row), None, None
         if lease.task == "test":
             stored = leases.results(connection, [lease.trial_id])[lease.trial_id]
             weights = wire.Blob(fence=stored["weights_fence"], sha256=stored["weights_sha256"])
             accelerator = chosen_by_trial(spec, stored["details"])
-        blobs = [wire.Blob(fence=c.fence, sha256=c.sha256) for c in leases.checkpoints(connection, lease.trial_id)]
+        kept = [] if is_new else leases.checkpoints(connection, lease.trial_id)
+        blobs = [wire.Blob(fence=c.fence, sha256=c.sha256) for c in kept]
         return wire.Lease(
             task="test" if lease.task == "test" else "train",
             study=row.name,

@@ -73,10 +73,16 @@ class Renewal:
         self._news.set()
 
     @property
-    def unsent(self) -> tuple[wire.EpochPoint, ...]:
+    def unsent_epochs(self) -> tuple[wire.EpochPoint, ...]:
         """Epochs that the server has not taken yet."""
         with self._lock:
             return tuple(self._epochs)
+
+    @property
+    def unsent_rungs(self) -> tuple[wire.Rung, ...]:
+        """Rungs that the server has not taken yet."""
+        with self._lock:
+            return tuple(self._rungs)
 
     def flush(self, patience_s: float | None = None) -> None:
         """Send what is waiting now.
@@ -88,10 +94,9 @@ class Renewal:
         """
         if self._epochs:
             self._renew(patience_s)
-        self.flush_rungs(patience_s)
+        self._report(patience_s)
 
-    def flush_rungs(self, patience_s: float | None = None) -> None:
-        """Send the rungs that are waiting; raises as `flush`."""
+    def _report(self, patience_s: float | None) -> None:
         with self._sending:
             while self._rungs:
                 self._client.rung(self._lease.trial_id, self._rungs[0], patience_s=patience_s)
@@ -106,7 +111,7 @@ class Renewal:
                 return
             try:
                 self._renew(self._lease.ttl_s / 3)
-                self.flush_rungs(self._lease.ttl_s / 3)
+                self._report(self._lease.ttl_s / 3)
             except (LeaseLost, NotFound) as error:
                 self._lost = str(error)
                 return

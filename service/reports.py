@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from optuna.trial import TrialState
 from pydantic import ValidationError
@@ -24,6 +25,9 @@ from storage import leases, studies, trials
 from storage.artifacts import Artifacts
 from storage.errors import ArtifactDiskError, ArtifactError, TrialFinished
 from storage.leases import LeaseRow
+from storage.studies import StudyRow
+
+T = TypeVar("T")
 
 KEPT_CHECKPOINTS = 2
 FRONT_DIGEST = "hardware_front_sha256"
@@ -75,11 +79,7 @@ class Reports:
         """
 
         def change(connection: Connection, row: LeaseRow) -> wire.Decision:
-            study = study_of(studies.by_id(connection, row.study_id))
-            _in_order(study, message.values)
-            decision = wire.Decision(decision="continue", reason=f"stopping: {study.stopping.name}")
-            leases.write_rung(connection, {"trial_id": trial_id, **message.model_dump(), **decision.model_dump()})
-            return decision
+            return _with_rung(connection, studies.by_id(connection, row.study_id), trial_id, message)
 
         return under_lease(self._record, trial_id, message.fence, change)
 
@@ -150,8 +150,11 @@ class Reports:
 
         def change(connection: Connection, row: LeaseRow) -> LeaseRow:
             self._check_sent(trial_id, message.fence, message.weights, "weights: send the trained network")
-            self._check_front(connection, row, message)
-            self._write_result(connection, row, message)
+            stored = studies.by_id(connection, row.study_id)
+            self._check_front(stored, row, message)
+            self._write_result(connection, stored, row, message)
+            for rung in message.rungs:
+                _with_rung(connection, stored, trial_id, rung)
             return _with_epochs(connection, row, message.epochs)
 
         def is_same(connection: Connection, row: LeaseRow) -> bool:
@@ -249,8 +252,8 @@ class Reports:
         except ArtifactError as error:
             raise UsageError(str(error)) from error
 
-    def _check_front(self, connection: Connection, row: LeaseRow, message: wire.Complete) -> None:
-        study = study_of(studies.by_id(connection, row.study_id))
+    def _check_front(self, stored: StudyRow, row: LeaseRow, message: wire.Complete) -> None:
+        study = study_of(stored)
         words = "hardware_front: send the accelerators tried"
         if study.accelerator.search is None:
             if message.hardware_front is not None:
@@ -267,8 +270,7 @@ class Reports:
         except ArtifactError as error:
             raise UsageError(f"{words} before completing its trial") from error
 
-    def _write_result(self, connection: Connection, row: LeaseRow, message: wire.Complete) -> None:
-        stored = studies.by_id(connection, row.study_id)
+    def _write_result(self, connection: Connection, stored: StudyRow, row: LeaseRow, message: wire.Complete) -> None:
         study = study_of(stored)
         values = _in_order(study, message.values)
         constraints = {"floor": stored.floor - message.values["accuracy"]}
@@ -278,9 +280,8 @@ class Reports:
             constraints["fits_budget"] = 0.0 if message.fits_budget else 1.0
         if study.accelerator.mode != "ideal":
             constraints["hazards"] = float(message.hazards)
-        number = trials.number_of(connection, row.trial_id)
         attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence}
-        _end(lambda: trials.finish(connection, row.trial_id, values, constraints, attrs))
+        number = _end(lambda: trials.finish(connection, row.trial_id, values, constraints, attrs))
         leases.write_result(
             connection,
             {
@@ -320,6 +321,15 @@ def _with_epochs(connection: Connection, row: LeaseRow, epochs: tuple[wire.Epoch
     """Store new points of the learning curve; the row with what was reached."""
     leases.write_epochs(connection, row.trial_id, [point.model_dump() for point in epochs])
     return replace(row, epoch=epochs[-1].epoch, accuracy=epochs[-1].accuracy) if epochs else row
+
+
+def _with_rung(connection: Connection, stored: StudyRow, trial_id: int, message: wire.Rung) -> wire.Decision:
+    """Store a rung and what is decided there."""
+    study = study_of(stored)
+    _in_order(study, message.values)
+    decision = wire.Decision(decision="continue", reason=f"stopping: {study.stopping.name}")
+    leases.write_rung(connection, {"trial_id": trial_id, **message.model_dump(), **decision.model_dump()})
+    return decision
 
 
 def _in_order(study: Study, values: wire.Values) -> list[float]:
@@ -365,8 +375,8 @@ def _check_details(details: dict[str, Any]) -> None:
         raise UsageError("details: NaN and infinities are not taken; leave out what is unknown") from error
 
 
-def _end(write: Any) -> None:
+def _end(write: Callable[[], T]) -> T:
     try:
-        write()
+        return write()
     except TrialFinished as error:
         raise LeaseLost(f"{error}: it was finished elsewhere") from error

@@ -50,6 +50,11 @@ class Mirror:
         return len(self._ids)
 
     @property
+    def last_id(self) -> int:
+        """Database id of the newest trial; -1 without any."""
+        return self._ids[-1] if self._ids else -1
+
+    @property
     def open_ids(self) -> list[int]:
         """Database ids of the trials that are not finished here."""
         return list(self._open)
@@ -68,6 +73,12 @@ class Mirror:
                 storage.set_trial_state_values(own, TrialState.RUNNING)
             storage.set_trial_state_values(own, trial.state, trial.values)
             del self._open[trial._trial_id]
+
+    def fixed(self, number: int) -> dict[str, Any]:
+        """What a trial's row fixed of its parameters when it was enqueued."""
+        storage = self._study._storage
+        trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
+        return dict(trial.system_attrs.get("fixed_params", {}))
 
     def suggest(self, number: int, fixed: Mapping[str, Any] | None = None) -> Suggestion:
         """Parameters for the trial `number`; those in `fixed` are taken as they are.

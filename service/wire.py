@@ -156,6 +156,7 @@ class Complete(Message):
     epochs: tuple[EpochPoint, ...] = Field(
         default=(), max_length=10_000, description="Those finished since the last renewal."
     )
+    rungs: tuple[Rung, ...] = Field(default=(), max_length=64, description="Those that the server has not taken yet.")
 
 
 class HardwarePoint(Message):

@@ -151,12 +151,11 @@ class Worker:
                 rung = rungs.index(epoch.epoch)
                 renewal.rung(wire.Rung(fence=lease.fence, rung=rung, epoch=epoch.epoch, values=scored.values))
             if time.monotonic() - saved_at >= lease.checkpoint_s and not training.finished:
-                self._save(training, lease, CHECKPOINT_PATIENCE_S)
+                self._save(training, lease, renewal, CHECKPOINT_PATIENCE_S)
                 saved_at = time.monotonic()
         scored = self._score(training, lease, settings, data, baseline)
-        renewal.flush_rungs()
         weights = training.weights()
-        return _completion(lease, scored, weights, renewal.unsent), weights, scored.hardware_front
+        return _completion(lease, scored, weights, renewal), weights, scored.hardware_front
 
     def _dataset(self, spec: DatasetSpec) -> Dataset:
         """The data set, kept from trial to trial."""
@@ -179,8 +178,10 @@ class Worker:
         valid = data.validation
         return score(settings, training.network, valid.images, valid.labels, seed=lease.seed, baseline=baseline)
 
-    def _save(self, training: Training, lease: wire.Lease, patience_s: float) -> None:
+    def _save(self, training: Training, lease: wire.Lease, renewal: Renewal, patience_s: float) -> None:
+        """Store a checkpoint, behind the epochs and rungs before it: whoever goes on from it tells them no more."""
         try:
+            renewal.flush(patience_s)
             self._client.checkpoint(lease, training.epoch, training.state(), patience_s=patience_s)
         except Unavailable as error:
             log.warning("no checkpoint: %s", error, extra={"action": "checkpoint", "trial": lease.number})
@@ -189,8 +190,7 @@ class Worker:
         """Save and give the trial back, unless somebody else has it already."""
         if renewal.lost:
             raise LeaseLost(renewal.lost)
-        renewal.flush(HANDOVER_PATIENCE_S)
-        self._save(training, lease, HANDOVER_PATIENCE_S)
+        self._save(training, lease, renewal, HANDOVER_PATIENCE_S)
         self._client.send(lease.trial_id, "release", wire.Fence(fence=lease.fence), patience_s=HANDOVER_PATIENCE_S)
 
     def _fail(self, lease: wire.Lease, error: Exception) -> None:
@@ -246,7 +246,7 @@ def _point(epoch: Epoch) -> wire.EpochPoint:
     return wire.EpochPoint(epoch=epoch.epoch, loss=epoch.loss, accuracy=epoch.accuracy, seconds=epoch.seconds)
 
 
-def _completion(lease: wire.Lease, scored: Score, weights: bytes, epochs: tuple[wire.EpochPoint, ...]) -> wire.Complete:
+def _completion(lease: wire.Lease, scored: Score, weights: bytes, renewal: Renewal) -> wire.Complete:
     hazards, front = scored.details["hazards"], scored.hardware_front
     return wire.Complete(
         fence=lease.fence,
@@ -258,5 +258,6 @@ def _completion(lease: wire.Lease, scored: Score, weights: bytes, epochs: tuple[
         weights=hashlib.sha256(weights).hexdigest(),
         hardware_front=None if front is None else hashlib.sha256(front).hexdigest(),
         details=scored.details,
-        epochs=epochs,
+        epochs=renewal.unsent_epochs,
+        rungs=renewal.unsent_rungs,
     )

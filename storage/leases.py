@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.tables import checkpoint, epoch, lease, result, rung
@@ -33,37 +33,43 @@ class LeaseRow:
 
 _COLUMNS = [lease.c[name] for name in LeaseRow.__dataclass_fields__]
 
+# What every trial needs is written out once, and no SQL is put together for it.
+_NAMES = ", ".join(LeaseRow.__dataclass_fields__)
+_NOW = text("SELECT clock_timestamp()")
+_LOCKED = text(f"SELECT {_NAMES} FROM spikefront.lease WHERE trial_id = :trial_id FOR UPDATE")
+_FIRST_EXPIRED = text(f"""
+SELECT {_NAMES} FROM spikefront.lease
+WHERE study_id = :study_id AND ended_at IS NULL AND expires_at <= clock_timestamp()
+ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED
+""")
+_WRITE = text(f"""
+INSERT INTO spikefront.lease ({_NAMES}) VALUES (:{_NAMES.replace(", ", ", :")})
+ON CONFLICT (trial_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in LeaseRow.__dataclass_fields__)}
+""")
+
 
 def now(connection: Connection) -> datetime:
     """The database's clock, which alone decides about leases."""
-    instant = connection.scalar(select(func.clock_timestamp()))
+    instant = connection.scalar(_NOW)
     assert isinstance(instant, datetime)
     return instant
 
 
 def locked(connection: Connection, trial_id: int) -> LeaseRow | None:
     """The lease of a trial, locked until the transaction ends."""
-    row = connection.execute(select(*_COLUMNS).where(lease.c.trial_id == trial_id).with_for_update()).one_or_none()
+    row = connection.execute(_LOCKED, {"trial_id": trial_id}).one_or_none()
     return None if row is None else LeaseRow(*row)
 
 
 def first_expired(connection: Connection, study_id: int) -> LeaseRow | None:
     """The open lease that expired first, locked; leases that another transaction holds are passed over."""
-    row = connection.execute(
-        select(*_COLUMNS)
-        .where(lease.c.study_id == study_id, lease.c.ended_at.is_(None), lease.c.expires_at <= func.clock_timestamp())
-        .order_by(lease.c.expires_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).one_or_none()
+    row = connection.execute(_FIRST_EXPIRED, {"study_id": study_id}).one_or_none()
     return None if row is None else LeaseRow(*row)
 
 
 def write(connection: Connection, row: LeaseRow) -> None:
     """Insert or replace the row of a trial."""
-    values = dict(vars(row))
-    statement = insert(lease).values(values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["trial_id"], set_=values))
+    connection.execute(_WRITE, dict(vars(row)))
 
 
 def of_study(connection: Connection, study_id: int, *, is_open: bool = True) -> list[LeaseRow]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.tables import event, study
@@ -31,6 +31,14 @@ class StudyRow:
 
 _COLUMNS = [study.c[name] for name in StudyRow.__dataclass_fields__]
 
+# What every trial needs is put together once.
+_BY_NAME = select(*_COLUMNS).where(study.c.name == bindparam("wanted"))
+_BY_NAME_LOCKED = _BY_NAME.with_for_update()
+_BY_ID = select(*_COLUMNS).where(study.c.study_id == bindparam("wanted"))
+_ADD_EVENT = text(
+    "INSERT INTO spikefront.event (study_id, kind, message, number) VALUES (:study_id, :kind, :message, :number)"
+)
+
 
 def add(connection: Connection, row: Mapping[str, Any]) -> bool:
     """Insert a study unless its row exists; tells whether it was new."""
@@ -40,14 +48,13 @@ def add(connection: Connection, row: Mapping[str, Any]) -> bool:
 
 def by_name(connection: Connection, name: str, *, lock: bool = False) -> StudyRow | None:
     """A study by its name, if wanted locked until the transaction ends."""
-    query = select(*_COLUMNS).where(study.c.name == name)
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    row = connection.execute(_BY_NAME_LOCKED if lock else _BY_NAME, {"wanted": name}).one_or_none()
     return None if row is None else StudyRow(*row)
 
 
 def by_id(connection: Connection, study_id: int) -> StudyRow:
     """A study by Optuna's id."""
-    return StudyRow(*connection.execute(select(*_COLUMNS).where(study.c.study_id == study_id)).one())
+    return StudyRow(*connection.execute(_BY_ID, {"wanted": study_id}).one())
 
 
 def all_studies(connection: Connection) -> list[StudyRow]:
@@ -73,7 +80,8 @@ class Event:
 
 def add_event(connection: Connection, study_id: int, kind: str, message: str, number: int | None = None) -> None:
     """Append to the study's log."""
-    connection.execute(insert(event).values(study_id=study_id, kind=kind, message=message, number=number))
+    row = {"study_id": study_id, "kind": kind, "message": message, "number": number}
+    connection.execute(_ADD_EVENT, row)
 
 
 def events(connection: Connection, study_id: int, *, after: int = 0, limit: int = 200) -> list[Event]:

@@ -16,7 +16,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from storage.errors import TrialFinished
@@ -49,9 +49,94 @@ class TrialKey:
     number: int
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """What a mirror is to look at: a trial that is new to it, or one that was open when it last looked."""
+
+    trial_id: int
+    number: int
+    state: TrialState
+    started: datetime | None
+
+
+# Each is one statement, written out: a trial costs as few round trips as its locks allow, and no SQL is put together
+# for it. A trial's parts may refer to a row of the same statement, for foreign keys are checked at its end.
+_LOCK = text("SELECT study_id FROM public.studies WHERE study_id = :study_id FOR UPDATE")
+
+_SIGHTINGS = text("""
+SELECT trial_id, number, state, datetime_start FROM public.trials WHERE study_id = :study_id AND trial_id > :last_id
+UNION ALL
+SELECT trial_id, number, state, datetime_start FROM public.trials WHERE trial_id = ANY(CAST(:open_ids AS integer[]))
+ORDER BY number
+""").columns(state=models.TrialModel.__table__.c.state.type)
+
+_PARTS = """
+, params AS (
+  INSERT INTO public.trial_params (trial_id, param_name, param_value, distribution_json)
+  SELECT trial.trial_id, p.name, p.value, p.domain FROM trial, unnest(
+    CAST(:names AS text[]), CAST(:reprs AS double precision[]), CAST(:domains AS text[])) AS p(name, value, domain)
+), system_attrs AS (
+  INSERT INTO public.trial_system_attributes (trial_id, key, value_json)
+  SELECT trial.trial_id, a.key, a.document FROM trial, unnest(
+    CAST(:system_keys AS text[]), CAST(:system_documents AS text[])) AS a(key, document)
+  ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
+), user_attrs AS (
+  INSERT INTO public.trial_user_attributes (trial_id, key, value_json)
+  SELECT trial.trial_id, a.key, a.document FROM trial, unnest(
+    CAST(:user_keys AS text[]), CAST(:user_documents AS text[])) AS a(key, document)
+  ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json
+)
+SELECT trial_id FROM trial
+"""
+
+_CREATE = text(
+    """
+WITH trial AS (
+  INSERT INTO public.trials (study_id, number, state, datetime_start) VALUES (:study_id, :number, 'RUNNING', :at)
+  RETURNING trial_id
+)"""
+    + _PARTS
+)
+
+_START = text(
+    """
+WITH trial AS (
+  UPDATE public.trials SET state = 'RUNNING', datetime_start = :at
+  WHERE trial_id = :trial_id AND state = 'WAITING' RETURNING trial_id
+)"""
+    + _PARTS
+)
+
+_FINISH = text(
+    """
+WITH trial AS (
+  UPDATE public.trials SET state = 'COMPLETE', datetime_complete = :at WHERE trial_id = :trial_id RETURNING trial_id
+), objectives AS (
+  INSERT INTO public.trial_values (trial_id, objective, value, value_type)
+  SELECT trial.trial_id, v.place - 1, v.value, 'FINITE' FROM trial,
+    unnest(CAST(:values AS double precision[])) WITH ORDINALITY AS v(value, place)
+)"""
+    + _PARTS
+)
+
+_LOCK_TRIAL = text("SELECT state, number FROM public.trials WHERE trial_id = :trial_id FOR UPDATE").columns(
+    state=models.TrialModel.__table__.c.state.type
+)
+
+
 def lock_study(connection: Connection, study_id: int) -> None:
     """Hold the study's row until the transaction ends: trials are created one after the other, as Optuna does."""
-    connection.execute(select(_studies.c.study_id).where(_studies.c.study_id == study_id).with_for_update())
+    connection.execute(_LOCK, {"study_id": study_id})
+
+
+def sightings(connection: Connection, study_id: int, last_id: int, open_ids: Sequence[int]) -> list[Sighting]:
+    """The trials after `last_id` and those of `open_ids`, in the order of the numbers.
+
+    Ids grow with the numbers, for both are given under the study's lock; so this costs as much in a long study as in
+    a short one.
+    """
+    found = connection.execute(_SIGHTINGS, {"study_id": study_id, "last_id": last_id, "open_ids": list(open_ids)})
+    return [Sighting(*row) for row in found]
 
 
 def count(connection: Connection, study_id: int, *states: TrialState) -> int:
@@ -62,16 +147,13 @@ def count(connection: Connection, study_id: int, *states: TrialState) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def create(connection: Connection, study_id: int, suggestion: Suggestion, user_attrs: Mapping[str, Any]) -> TrialKey:
-    """Create a running trial with its parameters; the study's row must be locked."""
-    number = count(connection, study_id)
-    trial_id = connection.scalar(
-        insert(_trials)
-        .values(study_id=study_id, number=number, state=TrialState.RUNNING, datetime_start=_utc_now())
-        .returning(_trials.c.trial_id)
-    )
+def create(
+    connection: Connection, study_id: int, number: int, suggestion: Suggestion, user_attrs: Mapping[str, Any]
+) -> TrialKey:
+    """Create a running trial with its parameters; `number` counts the trials before it, with the study's row locked."""
+    parts = _parts(suggestion, user_attrs)
+    trial_id = connection.scalar(_CREATE, {"study_id": study_id, "number": number, "at": _utc_now(), **parts})
     assert trial_id is not None
-    _write_suggestion(connection, trial_id, suggestion, user_attrs)
     return TrialKey(trial_id, number)
 
 
@@ -87,33 +169,14 @@ def enqueue(connection: Connection, study_id: int, fixed: Mapping[str, Any]) -> 
     return TrialKey(trial_id, number)
 
 
-def first_waiting(connection: Connection, study_id: int) -> tuple[TrialKey, dict[str, Any]] | None:
-    """The oldest enqueued trial and the parameters it fixes; the study's row must be locked."""
-    row = connection.execute(
-        select(_trials.c.trial_id, _trials.c.number)
-        .where(_trials.c.study_id == study_id, _trials.c.state == TrialState.WAITING)
-        .order_by(_trials.c.number)
-        .limit(1)
-        .with_for_update()
-    ).one_or_none()
-    if row is None:
-        return None
-    fixed = connection.scalar(
-        select(_system_attrs.c.value_json).where(
-            _system_attrs.c.trial_id == row.trial_id, _system_attrs.c.key == "fixed_params"
-        )
-    )
-    return TrialKey(row.trial_id, row.number), json.loads(fixed) if fixed else {}
+def start_waiting(connection: Connection, key: TrialKey, suggestion: Suggestion, user_attrs: Mapping[str, Any]) -> bool:
+    """Turn an enqueued trial into a running one, with its fixed and its suggested parameters.
 
-
-def start_waiting(connection: Connection, key: TrialKey, suggestion: Suggestion, user_attrs: Mapping[str, Any]) -> None:
-    """Turn an enqueued trial into a running one, with its fixed and its suggested parameters."""
-    connection.execute(
-        _trials.update()
-        .where(_trials.c.trial_id == key.trial_id)
-        .values(state=TrialState.RUNNING, datetime_start=_utc_now())
-    )
-    _write_suggestion(connection, key.trial_id, suggestion, user_attrs)
+    Returns:
+        False when it is not waiting any more; nothing was written.
+    """
+    started = connection.scalar(_START, {"trial_id": key.trial_id, "at": _utc_now(), **_parts(suggestion, user_attrs)})
+    return started is not None
 
 
 def finish(
@@ -122,20 +185,18 @@ def finish(
     values: Sequence[float],
     constraints: Mapping[str, float],
     user_attrs: Mapping[str, Any],
-) -> None:
-    """Write values, constraints, attributes and the state COMPLETE.
+) -> int:
+    """Write values, constraints, attributes and the state COMPLETE; returns the trial's number.
 
     Raises:
         TrialFinished: The trial is not running any more; nothing was written.
     """
-    _lock_running(connection, trial_id)
-    rows = [
-        {"trial_id": trial_id, "objective": objective, "value": float(value), "value_type": "FINITE"}
-        for objective, value in enumerate(values)
-    ]
-    connection.execute(insert(_values), rows)
-    _write_attrs(connection, _system_attrs, trial_id, {CONSTRAINT + name: value for name, value in constraints.items()})
-    _end(connection, trial_id, TrialState.COMPLETE, user_attrs)
+    number = _lock_running(connection, trial_id)
+    limits = {CONSTRAINT + name: value for name, value in constraints.items()}
+    parts = _parts(Suggestion({}, {}, limits), user_attrs)
+    scores = [float(value) for value in values]
+    connection.execute(_FINISH, {"trial_id": trial_id, "at": _utc_now(), "values": scores, **parts})
+    return number
 
 
 def fail(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
@@ -167,28 +228,6 @@ def values_of(connection: Connection, trial_id: int) -> list[float]:
     return [float(value) for value in connection.scalars(query)]
 
 
-def running(connection: Connection, study_id: int) -> list[tuple[TrialKey, datetime | None]]:
-    """The running trials of a study with the time they started (UTC)."""
-    rows = connection.execute(
-        select(_trials.c.trial_id, _trials.c.number, _trials.c.datetime_start).where(
-            _trials.c.study_id == study_id, _trials.c.state == TrialState.RUNNING
-        )
-    )
-    return [
-        (TrialKey(row.trial_id, row.number), row.datetime_start.replace(tzinfo=UTC) if row.datetime_start else None)
-        for row in rows
-    ]
-
-
-def changed(connection: Connection, study_id: int, known: int, open_ids: Sequence[int]) -> list[int]:
-    """Ids of the trials that a mirror with `known` trials, `open_ids` of them unfinished, has not seen as they are."""
-    finished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    is_new = _trials.c.number >= known
-    is_done = _trials.c.trial_id.in_(open_ids) & _trials.c.state.in_(finished)
-    query = select(_trials.c.trial_id).where(_trials.c.study_id == study_id, is_new | is_done)
-    return list(connection.scalars(query.order_by(_trials.c.number)))
-
-
 def last_failures(connection: Connection, study_id: int, limit: int) -> list[str | None]:
     """Failure messages of the `limit` trials that ended last, newest first; None for one that did not fail."""
     ended = (
@@ -208,22 +247,19 @@ def last_failures(connection: Connection, study_id: int, limit: int) -> list[str
     ]
 
 
-def _write_suggestion(
-    connection: Connection, trial_id: int, suggestion: Suggestion, user_attrs: Mapping[str, Any]
-) -> None:
-    rows = [
-        {
-            "trial_id": trial_id,
-            "param_name": name,
-            "param_value": suggestion.distributions[name].to_internal_repr(value),
-            "distribution_json": distribution_to_json(suggestion.distributions[name]),
-        }
-        for name, value in suggestion.params.items()
-    ]
-    if rows:
-        connection.execute(insert(_params), rows)
-    _write_attrs(connection, _system_attrs, trial_id, suggestion.system_attrs)
-    _write_attrs(connection, _user_attrs, trial_id, user_attrs)
+def _parts(suggestion: Suggestion, user_attrs: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What `_PARTS` writes, column by column."""
+    domains = [suggestion.distributions[name] for name in suggestion.params]
+    values = suggestion.params.values()
+    return {
+        "names": list(suggestion.params),
+        "reprs": [float(domain.to_internal_repr(value)) for domain, value in zip(domains, values, strict=True)],
+        "domains": [distribution_to_json(domain) for domain in domains],
+        "system_keys": list(suggestion.system_attrs),
+        "system_documents": [json.dumps(value) for value in suggestion.system_attrs.values()],
+        "user_keys": list(user_attrs),
+        "user_documents": [json.dumps(value) for value in user_attrs.values()],
+    }
 
 
 def _write_attrs(connection: Connection, table: Table, trial_id: int, attrs: Mapping[str, Any]) -> None:
@@ -238,11 +274,12 @@ def _write_attrs(connection: Connection, table: Table, trial_id: int, attrs: Map
         )
 
 
-def _lock_running(connection: Connection, trial_id: int) -> None:
-    query = select(_trials.c.state).where(_trials.c.trial_id == trial_id).with_for_update()
-    state = connection.scalar(query)
-    if state != TrialState.RUNNING:
-        raise TrialFinished(f"trial {trial_id} is {'gone' if state is None else state.name}, not running")
+def _lock_running(connection: Connection, trial_id: int) -> int:
+    """Lock a trial that runs; returns its number."""
+    row = connection.execute(_LOCK_TRIAL, {"trial_id": trial_id}).one_or_none()
+    if row is None or row.state != TrialState.RUNNING:
+        raise TrialFinished(f"trial {trial_id} is {'gone' if row is None else row.state.name}, not running")
+    return int(row.number)
 
 
 def _end(connection: Connection, trial_id: int, state: TrialState, user_attrs: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from service import wire
 from service.errors import Conflict, LeaseLost, UsageError
 from storage import leases
-from tests.support.desk import Desk, completion
+from tests.support.desk import Desk, completion, made_up
 from tests.unit.service.factory import make_point
 
 
@@ -44,6 +44,18 @@ def test_a_completion_brings_the_epochs_that_no_renewal_brought(desk: Desk) -> N
         row = leases.locked(connection, lease.trial_id)
     assert row is not None
     assert (row.epoch, row.accuracy) == (3, last.accuracy)
+
+
+def test_a_completion_brings_the_rungs_that_were_not_taken(desk: Desk) -> None:
+    desk.start()
+    lease = desk.lease()
+    rung = wire.Rung(fence=lease.fence, rung=1, epoch=3, values=made_up(0))
+
+    desk.reports.complete(lease.trial_id, desk.completion(lease).model_copy(update={"rungs": (rung,)}))
+
+    with desk.record.engine.connect() as connection:
+        (stored,) = leases.rungs(connection, lease.trial_id)
+    assert (stored["rung"], stored["epoch"], stored["values"]) == (1, 3, made_up(0))
 
 
 def test_a_completion_without_its_weights_is_refused_and_writes_nothing(desk: Desk) -> None:

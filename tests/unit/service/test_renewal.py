@@ -258,7 +258,7 @@ def test_a_refused_rung_is_told_to_whoever_flushes() -> None:
     renewal = _renewal(fake, LONG_S)
     renewal.rung(_rung(0))
     with pytest.raises(UsageError, match="latency_ms missing"):
-        renewal.flush_rungs()
+        renewal.flush()
 
 
 def test_epochs_not_taken_yet_are_known() -> None:
@@ -267,6 +267,19 @@ def test_epochs_not_taken_yet_are_known() -> None:
     renewal.add(make_point(1))
     with pytest.raises(Unavailable):
         renewal.flush()
-    assert renewal.unsent == (make_point(1),)
+    assert renewal.unsent_epochs == (make_point(1),)
     renewal.flush()
-    assert renewal.unsent == ()
+    assert renewal.unsent_epochs == ()
+
+
+def test_rungs_not_taken_yet_are_known() -> None:
+    fake = FakeClient()
+    fake.refusals = [Unavailable("away")]
+    renewal = _renewal(fake, LONG_S)
+    renewal.rung(_rung(0))
+    renewal.rung(_rung(1))
+    with pytest.raises(Unavailable):
+        renewal.flush()
+    assert renewal.unsent_rungs == (_rung(0), _rung(1))
+    renewal.flush()
+    assert renewal.unsent_rungs == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -110,6 +111,51 @@ def test_a_hardware_front_goes_with_its_result_and_before_it(spool: Spool, tmp_p
         Spool(tmp_path / "spool").deliver(_as_client(fake))
     assert [call for call, _ in fake.calls] == ["weights", "hardware_front", "complete"]
     assert (fake.fronts, fake.completed) == ([b"front"], [(17, result)])
+    assert _files(tmp_path / "spool") == []
+
+
+@pytest.mark.parametrize("full", [".safetensors", ".front", ".json"])
+def test_a_full_disk_costs_no_result_and_keeps_no_scraps(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, full: str
+) -> None:
+    def write(path: Path, data: bytes) -> None:
+        path.write_bytes(data)
+        if path.suffix == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("service.spool._write_durably", write)
+    fake, result = FakeClient(), make_complete(hardware_front=DIGEST)
+    spool.complete(_as_client(fake), make_lease(), result, b"weights", b"front")
+    assert (fake.delivered, fake.fronts) == ([(make_lease(), b"weights")], [b"front"])
+    assert fake.completed == [(17, result)]
+    assert _files(tmp_path / "spool") == []
+    assert "No space left on device" in caplog.text
+
+
+def test_a_folder_that_cannot_be_made_costs_no_result(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    fake = FakeClient()
+    Spool(tmp_path / "file" / "spool").complete(_as_client(fake), make_lease(), make_complete(), b"weights")
+    assert fake.completed == [(17, make_complete())]
+
+
+def test_a_result_that_another_worker_of_the_same_name_delivers_meanwhile_is_left_alone(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _strand(spool, 9)
+    read = Path.read_bytes
+
+    other, fake = FakeClient(), FakeClient()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) if other.calls else late(path))
+
+    def late(path: Path) -> bytes:
+        if path.suffix == ".safetensors":
+            other.calls.append(("begins", 0))
+            Spool(tmp_path / "spool").deliver(_as_client(other))
+        return read(path)
+
+    spool.deliver(_as_client(fake))
+    assert (len(other.completed), fake.completed) == (1, [])
     assert _files(tmp_path / "spool") == []
 
 
