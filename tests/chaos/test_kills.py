@@ -52,7 +52,7 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_a_killed_worker_loses_no_trial(place: Place, seed: int) -> None:
     run = place.start("run", str(place.var / "tiny.yaml"), "--workers", "2", "--port", "0")
     place.url()

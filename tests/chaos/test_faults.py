@@ -1,0 +1,69 @@
+"""Every fault, and seeded sequences of them: each trial is there once and right, and nothing died of itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from storage.embedded import EmbeddedPostgres
+from tests.support.faults import FAULTS, SHORT
+from tests.support.scene import Scene
+
+ASKED, MANY = 24, 60
+SEEDS = range(1, 11)
+FAULTS_IN_A_SEQUENCE = 8
+TELLING = (
+    "kill -9 of two workers",
+    "result taken, reply lost",
+    "commit done, reply lost",
+    "Postgres restarted immediately",
+    "kill -9 of the server",
+    "SIGSTOP of two workers past their lease",
+)
+"""The short form, one after the other."""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_costs_nothing_that_was_acknowledged(
+    postgres: EmbeddedPostgres, url: str, tmp_path: Path, name: str
+) -> None:
+    with Scene(tmp_path / "scene", postgres, url, ASKED) as scene:
+        scene.begin()
+        scene.wait_for_trials(2)
+
+        FAULTS[name](scene)
+
+        scene.settle()
+        assert scene.audit() == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_sequence_of_faults_costs_nothing_either(
+    postgres: EmbeddedPostgres, url: str, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    names = chance.choices(list(SHORT), k=FAULTS_IN_A_SEQUENCE)
+    run_sequence(Scene(tmp_path / "scene", postgres, url, MANY, random=chance), names)
+
+
+def test_the_most_telling_faults_one_after_the_other_cost_nothing(
+    postgres: EmbeddedPostgres, url: str, tmp_path: Path
+) -> None:
+    run_sequence(Scene(tmp_path / "scene", postgres, url, MANY), TELLING)
+
+
+def run_sequence(made: Scene, names: Sequence[str]) -> None:
+    """Do faults with short pauses, let them settle, and audit."""
+    with made as scene:
+        scene.begin()
+        scene.wait_for_trials(1)
+        for name in names:
+            (SHORT | FAULTS)[name](scene)
+            scene.pause(scene.random.uniform(0.1, 1.0))
+        scene.settle()
+        assert scene.audit() == [], names
