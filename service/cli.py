@@ -18,6 +18,7 @@ import typer
 from hwmodel.errors import HwmodelError
 from objectives.errors import ObjectivesError
 from service import log
+from service.cli_admin import admin
 from service.cli_hw import hw
 from service.console import Json, out, print_json, progress
 from service.errors import RunFailed, ServiceError, Unavailable, UsageError
@@ -35,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(hw, name="hw")
+app.add_typer(admin, name="admin")
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=0, max=256, help="Local workers; one core each.")]

@@ -5,6 +5,7 @@ StorageError
 │   └── DatabaseUrlError     the database URL is wrong (a mistake of the user)
 ├── EmbeddedError            the embedded Postgres cannot be run
 ├── SchemaError              the tables are of an unknown revision
+├── BackupError              a backup cannot be written, read or restored
 ├── TrialFinished            a trial that is to be ended is not running any more
 └── ArtifactError            an artifact is missing, torn or altered
     └── ArtifactDiskError    the disk refuses an artifact
@@ -31,6 +32,10 @@ class EmbeddedError(StorageError):
 
 class SchemaError(StorageError):
     """The database's tables are of a revision this program does not know."""
+
+
+class BackupError(StorageError):
+    """A backup cannot be written, is torn or altered, or does not fit what it is to be restored into."""
 
 
 class TrialFinished(StorageError):
