@@ -19,7 +19,7 @@ OBJECTS = (TRIALS - WARM) // 8
 
 
 RESIDENT = 64e3 * (TRIALS - WARM)
-"""Growth of resident memory that is still noise: a process that trains keeps freed memory, and its heap settles late."""
+"""Growth of resident memory that is still noise: a process that trains keeps freed memory; its heap settles late."""
 
 
 @pytest.fixture(scope="module")
