@@ -28,24 +28,28 @@ from service.studies import Studies
 from storage.artifacts import Artifacts
 from storage.engine import first_line, is_transient
 from storage.errors import DatabaseError, StorageError
+from storage.ownership import Ownership
 
 log = logging.getLogger(__name__)
 
 
-def create_app(record: Record, auth: Auth, settings: Settings, instance: str, *, loopback_only: bool = True) -> Gate:
+def create_app(
+    record: Record, auth: Auth, settings: Settings, ownership: Ownership, instance: str, *, loopback_only: bool = True
+) -> Gate:
     """Put the server together.
 
     Args:
         record: The open database.
         auth: Tokens and cookies.
         settings: Lease times and the folder for artifacts.
+        ownership: The studies that this server hands out.
         instance: Identifies this server among those that had its address before.
         loopback_only: Refuse requests for other hosts than this machine's loopback.
     """
     app = FastAPI(title="spikefront", version=version("spikefront"), docs_url=None, redoc_url=None)
     all_studies = Studies(record)
     metrics = Metrics(record)
-    handout = Handout(record, metrics, lease_s=settings.lease_s, checkpoint_s=settings.checkpoint_s)
+    handout = Handout(record, metrics, ownership, lease_s=settings.lease_s, checkpoint_s=settings.checkpoint_s)
     reports = Reports(record, metrics, Artifacts(settings.var / "artifacts"), lease_s=settings.lease_s)
     app.include_router(leases.router(handout, reports))
     app.include_router(studies.router(all_studies))

@@ -27,6 +27,7 @@ from service.samplers import Mirror, training_seed
 from storage import leases, studies, trials
 from storage.history import frozen_trials
 from storage.leases import LeaseRow
+from storage.ownership import Ownership
 from storage.studies import StudyRow
 from storage.trials import Sighting, Suggestion, TrialKey
 
@@ -35,9 +36,10 @@ IDLE_RETRY_S = 0.5
 
 @dataclass
 class _Open:
-    """A study as its sampler sees it, valid while the stored settings stay `settings`."""
+    """A study as its sampler sees it, valid while settings and server fence are the stored ones."""
 
     settings: str
+    server_fence: int
     spec: Study
     mirror: Mirror
 
@@ -63,12 +65,15 @@ class Handout:
     Args:
         record: The open database.
         metrics: Told what is handed out.
+        ownership: The studies that are this server's to hand out.
         lease_s: Lease time in seconds.
         checkpoint_s: Least time between two checkpoints of a trial, in seconds.
     """
 
-    def __init__(self, record: Record, metrics: Metrics, *, lease_s: float, checkpoint_s: float) -> None:
-        self._record, self._metrics = record, metrics
+    def __init__(
+        self, record: Record, metrics: Metrics, ownership: Ownership, *, lease_s: float, checkpoint_s: float
+    ) -> None:
+        self._record, self._metrics, self._ownership = record, metrics, ownership
         self._ttl = timedelta(seconds=lease_s)
         self._checkpoint_s = checkpoint_s
         self._open: dict[int, _Open] = {}
@@ -87,7 +92,7 @@ class Handout:
             raise Conflict(_refusal(open_rows[0], request))
         for row in fitting:
             with self._one_at_a_time:
-                work = self._work(row.name, request)
+                work = self._work(row.name, request) if self._ownership.has(row.study_id) else None
             if work is not None:
                 self._metrics.handed_out(_kind(work))
                 return work
@@ -113,6 +118,9 @@ class Handout:
                 if row is None or row.state != "running":
                     return None
                 study_id = row.study_id
+                row = self._taken(connection, row)
+                if row is None:
+                    return None
                 trials.lock_study(connection, study_id)
                 scene = self._scene(connection, row)
                 return (
@@ -123,6 +131,18 @@ class Handout:
         except BaseException:
             self._open.pop(study_id, None)  # the mirror may be ahead of the rows: the next call builds it anew
             raise
+
+    def _taken(self, connection: Connection, row: StudyRow) -> StudyRow | None:
+        """The locked row of a study that this server hands out; None when another one took it over meanwhile."""
+        opened = self._open.get(row.study_id)
+        if opened is not None and opened.server_fence == row.server_fence:
+            return row
+        self._open.pop(row.study_id, None)
+        if not self._ownership.confirm(row.study_id):
+            return None
+        taken = replace(row, server_fence=row.server_fence + 1)
+        studies.update(connection, row.study_id, server_fence=taken.server_fence)
+        return taken
 
     # --- what expired ------------------------------------------------------------------------------------------
 
@@ -235,7 +255,7 @@ class Handout:
         opened = self._open.get(row.study_id)
         if opened is None or opened.settings != settings:
             spec = study_of(row)
-            opened = self._open[row.study_id] = _Open(settings, spec, Mirror(spec))
+            opened = self._open[row.study_id] = _Open(settings, row.server_fence, spec, Mirror(spec))
         mirror = opened.mirror
         seen = trials.sightings(connection, row.study_id, mirror.last_id, mirror.open_ids)
         changed = [one.trial_id for one in seen if one.number >= mirror.known or one.state.is_finished()]

@@ -22,6 +22,7 @@ from service.auth import Auth, load_auth
 from service.errors import RunFailed, UsageError
 from service.record import Record
 from service.settings import Settings
+from storage.ownership import Ownership
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,8 @@ def serving(record: Record, settings: Settings, listener: socket.socket) -> Iter
     host, port = listener.getsockname()[:2]
     auth = load_auth(settings)
     instance = secrets.token_hex(8)
-    app = create_app(record, auth, settings, instance, loopback_only=host in ("127.0.0.1", "::1"))
+    ownership = Ownership(record.engine, lease_s=settings.lease_s)
+    app = create_app(record, auth, settings, ownership, instance, loopback_only=host in ("127.0.0.1", "::1"))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2, server_header=False
     )
@@ -97,7 +99,7 @@ def serving(record: Record, settings: Settings, listener: socket.socket) -> Iter
     running = Running(f"http://{shown}:{port}", auth)
     note = _write_note(settings.var, running.url, instance)
     try:
-        with record.kept_alive():
+        with record.kept_alive(), ownership.kept():
             yield running
     finally:
         note.unlink(missing_ok=True)

@@ -178,7 +178,7 @@ def export_text(record: Record, name: str) -> str:
 def _document(connection: Connection, name: str) -> StudyDocument:
     row = studies.by_name(connection, name)
     assert row is not None
-    stored = {key: value for key, value in vars(row).items() if key != "study_id"}
+    stored = {key: value for key, value in vars(row).items() if key not in ("study_id", "server_fence")}
     rows = {table: transfer.trial_rows(connection, table, row.study_id) for table in transfer.TRIAL_TABLES}
     trials = frozen_trials(connection, transfer.trial_ids(connection, row.study_id))
     return StudyDocument.model_validate(

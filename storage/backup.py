@@ -153,6 +153,7 @@ def _written(engine: Engine, artifacts: Artifacts, archive: Path, front_key: str
     """One attempt: a snapshot of the database, the artifacts it refers to before they are pruned, then the dump."""
     with engine.connect() as connection, tarfile.open(archive, "w") as tar:
         connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # the dump takes its time
         snapshot = connection.scalar(text("SELECT pg_export_snapshot()"))
         assert isinstance(snapshot, str)
         revisions, major = _revisions(connection), major_version(connection)

@@ -21,7 +21,10 @@ from storage.errors import DatabaseError, DatabaseUrlError
 
 DRIVER = "postgresql+psycopg2"
 SPELLINGS = ("postgresql", "postgres", DRIVER)
-SESSION_OPTIONS = "-c statement_timeout=10000 -c lock_timeout=8000 -c timezone=UTC"
+SESSION_OPTIONS = (
+    "-c statement_timeout=10000 -c lock_timeout=8000 -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
+)
+"""Nobody waits for long, not even for a process that stopped in the middle of a transaction."""
 CONNECT_ARGS: dict[str, Any] = {
     "connect_timeout": 3,  # [s]
     "keepalives": 1,

@@ -15,7 +15,11 @@ from storage.tables import event, study
 
 @dataclass(frozen=True)
 class StudyRow:
-    """One row of the study table; `spec` is the study file as plain values."""
+    """One row of the study table; `spec` is the study file as plain values.
+
+    Attributes:
+        server_fence: Rises by one with every server that takes the study over to hand its trials out.
+    """
 
     study_id: int
     name: str
@@ -27,6 +31,7 @@ class StudyRow:
     reference: dict[str, float] | None
     versions: dict[str, str]
     created_at: datetime
+    server_fence: int
 
 
 _COLUMNS = [study.c[name] for name in StudyRow.__dataclass_fields__]

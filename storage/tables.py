@@ -57,6 +57,7 @@ study = Table(
     Column("reference", JSONB),  # objective -> value: the reference point of the hypervolume, once the baseline is done
     Column("versions", JSONB, nullable=False),
     _instant("created_at", now=True),
+    Column("server_fence", BigInteger, nullable=False, server_default="0"),  # rises with every server that takes over
     CheckConstraint("state in ('running', 'paused', 'stopped', 'complete')", name="study_state"),
 )
 

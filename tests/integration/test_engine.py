@@ -57,6 +57,7 @@ def kill_server(data: Path) -> None:
 
 def test_a_session_has_the_limits(engine: sqlalchemy.Engine) -> None:
     assert shown(engine, "statement_timeout") == "10s"
+    assert shown(engine, "idle_in_transaction_session_timeout") == "15s"
     assert shown(engine, "lock_timeout") == "8s"
     assert shown(engine, "timezone") == "UTC"
     assert shown(engine, "application_name") == "spikefront"

@@ -18,6 +18,7 @@ from service.record import Record, open_record
 from service.reports import Reports
 from service.studies import Studies
 from storage.artifacts import Artifacts
+from storage.ownership import Ownership
 from tests.support.postgres import eventually
 from tests.support.processes import scalar
 from tests.support.studies import make_study
@@ -42,6 +43,7 @@ class Desk:
     handout: Handout
     reports: Reports
     studies: Studies
+    ownership: Ownership
 
     def ask(self, study: str | None = "tiny", worker: str = "fake", **installed: str) -> wire.Lease | wire.Idle:
         """What the server offers."""
@@ -120,9 +122,11 @@ def opened(url: str, folder: Path, *, lease_s: float = 30.0) -> Iterator[Desk]:
     """A desk on the database at `url` with its artifacts in `folder`."""
     with open_record(url, folder / "var") as record:
         metrics = Metrics(record)
-        handout = Handout(record, metrics, lease_s=lease_s, checkpoint_s=0.0)
+        ownership = Ownership(record.engine, lease_s=lease_s)
+        handout = Handout(record, metrics, ownership, lease_s=lease_s, checkpoint_s=0.0)
         reports = Reports(record, metrics, Artifacts(folder), lease_s=lease_s)
-        yield Desk(url, record, folder, handout, reports, Studies(record))
+        yield Desk(url, record, folder, handout, reports, Studies(record), ownership)
+        ownership.close()
 
 
 def weights_of(lease: wire.Lease) -> bytes:

@@ -20,6 +20,7 @@ from tests.support.scene import LEASE_S, Scene
 Fault = Callable[[Scene], None]
 HOUR_S = 3600
 PAST_LEASE_S = 1.5 * LEASE_S + 1.0
+SERVER_FENCE = "SELECT max(server_fence) FROM spikefront.study"
 TERMINATE = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -142,11 +143,14 @@ def stop_the_server_past_the_leases(scene: Scene) -> None:
 
 
 def run_two_servers(scene: Scene) -> None:
-    """Half of the workers talk to the one, half to the other, on one database and one folder."""
+    """One hands out, the other stands by for its own workers, and takes over when the first one hangs."""
     port = scene.serve_too()
     for label in ("second-1", "second-2"):
         scene.work(label, through=port)
     scene.pause(2.0)
+    before = scene.scalar(SERVER_FENCE)
+    stop_the_server_past_the_leases(scene)
+    assert scene.scalar(SERVER_FENCE) != before, "no server took over"
 
 
 def kill_server_and_workers(scene: Scene) -> None:

@@ -66,7 +66,8 @@ def test_other_urls_are_refused_without_showing_the_password(url: str, message: 
 def test_a_connection_has_limits_for_every_wait() -> None:
     arguments = connect_arguments(create_engine("postgresql://me@h/d"))
 
-    assert arguments["options"] == "-c statement_timeout=10000 -c lock_timeout=8000 -c timezone=UTC"
+    limits = ("statement_timeout=10000", "lock_timeout=8000", "idle_in_transaction_session_timeout=15000")
+    assert arguments["options"] == " ".join(f"-c {setting}" for setting in (*limits, "timezone=UTC"))
     assert (arguments["connect_timeout"], arguments["tcp_user_timeout"]) == (3, 4000)
     assert [arguments[f"keepalives{part}"] for part in ("", "_idle", "_interval", "_count")] == [1, 2, 1, 3]
     assert arguments["application_name"] == "spikefront"
