@@ -44,7 +44,7 @@ _REFERRED = text(f"""
 SELECT trial_id, fence, sha256 FROM {SCHEMA}.checkpoint
 UNION SELECT trial_id, weights_fence, weights_sha256 FROM {SCHEMA}.result
 UNION SELECT trial_id, weights_fence, details->>:front FROM {SCHEMA}.result WHERE details->>:front IS NOT NULL
-ORDER BY 1, 2, 3
+ORDER BY 1 DESC, 2, 3
 """)
 _COUNTS = text("""
 SELECT s.study_name AS name, count(t.trial_id) AS trials
@@ -160,9 +160,9 @@ def _written(engine: Engine, artifacts: Artifacts, archive: Path, front_key: str
         if revisions is None:
             raise BackupError("there is no study in this database and nothing to back up")
         counted, referred = counts(connection), blobs_of(connection, front_key)
+        for blob in referred:  # at once, and the newest trials first: their checkpoints are replaced time and again
+            _add(tar, blob.member, artifacts.read(*blob))
         with programs_for(engine, major) as programs:
-            for blob in referred:
-                _add(tar, blob.member, artifacts.read(*blob))
             digest = _add_dump(tar, programs, snapshot, foreign_tables(connection), archive.with_name(DUMP))
         manifest = Manifest(
             spikefront=version("spikefront"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import signal
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -109,25 +108,25 @@ def test_everything_comes_back_and_the_interrupted_trial_goes_on(url: str, empty
     assert [trial.values for trial in trials][:2] == before
 
 
-def test_a_trained_study_restored_elsewhere_ends_bit_equal(url: str, empty_url: str, tmp_path: Path) -> None:
+def test_a_trained_study_restored_elsewhere_ends_bit_equal_to_the_one_that_went_on(
+    url: str, empty_url: str, tmp_path: Path
+) -> None:
     fields: dict[str, Any] = {"budget": {"trials": 3}, "train": {"epochs": 40, "batch": 8, "lr": 0.005}}
     file, archive = tmp_path / "tiny.yaml", tmp_path / "backup.tar"
     file.write_text(study_text(**fields))
     with Place(tmp_path / "first", url) as first, Place(tmp_path / "second", empty_url) as second:
         run = first.start("run", str(file), "--workers", "1", "--port", "0", CHECKPOINT_S="0", LEASE_S="3")
-        reached = "SELECT max(epoch) FROM spikefront.lease WHERE ended_at IS NULL AND trial_id = 2"
-        eventually(lambda: (scalar(url, reached) or 0) >= 2, "the second trial is trained for two epochs", 60.0)
+        reached = "SELECT max(epoch) FROM spikefront.lease WHERE ended_at IS NULL"
+        eventually(lambda: (scalar(url, reached) or 0) >= 2, "the first trial is trained for two epochs", 60.0)
         live = first.run("admin", "backup", str(archive))
         assert live.process.returncode == 0, live.stderr()
-        assert re.search(r"backup\.tar: 1 study, \d trials, \d+ artifacts?; ", live.stdout())
-        run.process.send_signal(signal.SIGTERM)
-        assert run.wait() == 130
+        assert re.search(r"backup\.tar: 1 study, \d trials?, \d+ artifacts?; ", live.stdout())
 
         restored = second.run("admin", "restore", str(archive))
-        resumes = [place.start("resume", "tiny", "--workers", "1", "--port", "0") for place in (first, second)]
+        resumed = second.start("resume", "tiny", "--workers", "1", "--port", "0")
 
         assert restored.process.returncode == 0, restored.stderr()
-        assert [resume.wait() for resume in resumes] == [0, 0], resumes[1].stderr()
+        assert [run.wait(), resumed.wait()] == [0, 0], resumed.stderr()
         one, two = (
             [(trial.params, trial.values, trial.user_attrs["seed"]) for trial in audit(place, "tiny", 3)]
             for place in (url, empty_url)
@@ -142,10 +141,11 @@ class Pruned(Artifacts):
 
     def __init__(self, folder: Path, prunings: int, prune: Callable[[], None]) -> None:
         super().__init__(folder)
-        self._left, self._prune, self.reads = prunings, prune, 0
+        self._left, self._prune = prunings, prune
+        self.read_so_far: list[tuple[int, int, str]] = []
 
     def read(self, trial_id: int, fence: int, digest: str) -> bytes:
-        self.reads += 1
+        self.read_so_far.append((trial_id, fence, digest))
         if self._left:
             self._left -= 1
             self._prune()
@@ -169,7 +169,7 @@ def test_a_checkpoint_pruned_meanwhile_makes_the_backup_begin_again(desk: Desk, 
 
     with tarfile.open(file) as tar:
         assert {tar.extractfile(name).read() for name in manifest.artifacts} == {b"state 3", b"state 4"}  # type: ignore[union-attr]
-    assert store.reads == 3
+    assert len(store.read_so_far) == 3
 
 
 def test_a_missing_artifact_is_named_after_five_attempts_and_leaves_no_file(desk: Desk, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_missing_artifact_is_named_after_five_attempts_and_leaves_no_file(desk
         backup.back_up(desk.record.engine, store, file, front_key=FRONT_DIGEST)
 
     assert list(file.parent.iterdir()) == []
-    assert store.reads == 5
+    assert store.read_so_far.count(weights) == 5
 
 
 def test_a_hardware_front_is_part_of_a_backup(desk: Desk, tmp_path: Path) -> None:
