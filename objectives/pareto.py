@@ -14,6 +14,22 @@ from objectives.spec import OBJECTIVES
 Values = NDArray[np.float64]
 
 
+def nondominated(losses: Values) -> NDArray[np.bool_]:
+    """Which points no other point dominates, all objectives to be minimised; equal points are all kept.
+
+    Points are compared by their places among an objective's values: moocore ends the process over infinities, which
+    other Optuna clients may store.
+
+    Args:
+        losses: `(points, objectives)`, one point or more, without NaN.
+
+    Returns:
+        `(points,)`.
+    """
+    places = np.stack([np.unique(column, return_inverse=True)[1] for column in losses.T], axis=1)
+    return np.asarray(moocore.is_nondominated(places.astype(np.float64), keep_weakly=True), dtype=bool)
+
+
 def front(values: Values, objectives: Sequence[str]) -> NDArray[np.bool_]:
     """Which points no other point dominates.
 
@@ -24,9 +40,7 @@ def front(values: Values, objectives: Sequence[str]) -> NDArray[np.bool_]:
     Returns:
         `(points,)`; empty for no points.
     """
-    if len(values) == 0:
-        return np.zeros(0, dtype=bool)
-    return np.asarray(moocore.is_nondominated(values * _signs(objectives), keep_weakly=True), dtype=bool)
+    return nondominated(values * _signs(objectives)) if len(values) else np.zeros(0, dtype=bool)
 
 
 def hypervolume(values: Values, objectives: Sequence[str], reference: Mapping[str, float]) -> float:
@@ -34,13 +48,14 @@ def hypervolume(values: Values, objectives: Sequence[str], reference: Mapping[st
 
     Each objective is divided by its reference value, accuracy by the distance from its reference to 1, so units
     cancel: accuracy 1 at latency 0 and twice the reference's FPS/W spans a volume of 1. A point worse than the
-    reference in any objective adds nothing; no points give 0.
+    reference in any objective adds nothing, and neither does one with an infinite value; no points give 0.
 
     Args:
         values: `(points, objectives)`.
         objectives: Names, which give the directions.
         reference: The worst corner by name, from `reference_point`.
     """
+    values = values[np.isfinite(values).all(axis=1)] if len(values) else values
     if len(values) == 0:
         return 0.0
     worst = np.array([reference[name] for name in objectives])

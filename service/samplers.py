@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.space import Choice, Domain, Integer, Log, Params, Range, Scalar, dimensions, has_conditions, walk
 from objectives.spec import Study
+from service.nsga2 import Generations, WarmNSGA2
+from service.tpe import TpeMemory, WarmTPE
 from storage.trials import Suggestion
 
 GRID_INDEX = "spikefront:grid_index"
@@ -31,6 +34,20 @@ def training_seed(study: Study, number: int) -> int:
     return int(seed_sequence(study.sampler.seed, at).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+class _Storage(optuna.storages.InMemoryStorage):
+    """Optuna's storage in memory, for one study, that takes trials over without copying them deeply."""
+
+    def take(self, study_id: int, trial: FrozenTrial) -> FrozenTrial:
+        """Append a trial; a shallow copy, of which nothing is changed in place, becomes the storage's own."""
+        own = copy.copy(trial)
+        with self._lock:
+            trials = self._studies[study_id].trials
+            own._trial_id = self._max_trial_id = self._max_trial_id + 1
+            self._trial_id_to_study_id_and_number[own._trial_id] = (study_id, len(trials))
+            trials.append(own)
+        return own
+
+
 class Mirror:
     """An Optuna in-memory study that follows the rows of the real one.
 
@@ -40,9 +57,13 @@ class Mirror:
 
     def __init__(self, study: Study) -> None:
         self._spec = study
-        self._study = optuna.create_study(directions=list(study.directions), storage=optuna.storages.InMemoryStorage())
+        self._storage = _Storage()
+        self._study = optuna.create_study(directions=list(study.directions), storage=self._storage)
         self._ids: list[int] = []  # Optuna's trial id in the database, by number
         self._open: dict[int, int] = {}  # database id -> number, of trials that are not finished
+        self._tpe = TpeMemory(self._study.directions, group=has_conditions(study.search))
+        self._generations = Generations()
+        self._grid_points = 0
 
     @property
     def known(self) -> int:
@@ -61,42 +82,38 @@ class Mirror:
 
     def follow(self, trial: FrozenTrial) -> None:
         """Take over a row that is new or has finished; rows are given in the order of their numbers."""
-        storage = self._study._storage
         if trial.number == len(self._ids):
-            storage.create_new_trial(self._study._study_id, template_trial=trial)
+            self._notice(self._storage.take(self._study._study_id, trial))
             self._remember(trial._trial_id, trial.state)
         elif trial._trial_id in self._open and trial.state.is_finished():
-            own = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, trial.number)
+            own = self._own_id(trial.number)
             for key, value in trial.system_attrs.items():
-                storage.set_trial_system_attr(own, key, value)
-            if storage.get_trial(own).state is TrialState.WAITING:
-                storage.set_trial_state_values(own, TrialState.RUNNING)
-            storage.set_trial_state_values(own, trial.state, trial.values)
+                self._storage.set_trial_system_attr(own, key, value)
+            if self._storage.get_trial(own).state is TrialState.WAITING:
+                self._storage.set_trial_state_values(own, TrialState.RUNNING)
+            self._storage.set_trial_state_values(own, trial.state, trial.values)
+            self._notice(self._storage.get_trial(own))
             del self._open[trial._trial_id]
 
     def fixed(self, number: int) -> dict[str, Any]:
         """What a trial's row fixed of its parameters when it was enqueued."""
-        storage = self._study._storage
-        trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
-        return dict(trial.system_attrs.get("fixed_params", {}))
+        return dict(self._storage.get_trial(self._own_id(number)).system_attrs.get("fixed_params", {}))
 
     def suggest(self, number: int, fixed: Mapping[str, Any] | None = None) -> Suggestion:
         """Parameters for the trial `number`; those in `fixed` are taken as they are.
 
         An enqueued trial is known to the mirror already; any other is the next number.
         """
-        storage, study = self._study._storage, self._study
+        storage, study = self._storage, self._study
         study.sampler = self._sampler(number)
-        study._thread_local.cached_all_trials = None  # as `Study.ask` does: the sampler is to see what followed since
         if number < len(self._ids):
-            trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+            trial_id = self._own_id(number)
             storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         else:
             trial_id = storage.create_new_trial(study._study_id)
         if fixed is None and self._spec.sampler.name == "grid":
-            index = self._next_grid_index()
-            storage.set_trial_system_attr(trial_id, GRID_INDEX, index)
-            fixed = grid_point(self._spec, index)
+            storage.set_trial_system_attr(trial_id, GRID_INDEX, self._grid_points)
+            fixed = grid_point(self._spec, self._grid_points)
         if fixed:
             storage.set_trial_system_attr(trial_id, "fixed_params", dict(fixed))
         with warnings.catch_warnings():
@@ -104,6 +121,7 @@ class Mirror:
             trial = optuna.Trial(study, trial_id)
             params = walk(self._spec.search, lambda name, domain: _pick(trial, name, domain))
         frozen = storage.get_trial(trial_id)
+        self._notice(frozen)
         attrs = {key: value for key, value in frozen.system_attrs.items() if key != "fixed_params"}
         return Suggestion(params, frozen.distributions, attrs)
 
@@ -112,10 +130,23 @@ class Mirror:
         if number == len(self._ids):
             self._remember(trial_id, TrialState.RUNNING)
 
+    def _own_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+
     def _remember(self, trial_id: int, state: TrialState) -> None:
         if not state.is_finished():
             self._open[trial_id] = len(self._ids)
         self._ids.append(trial_id)
+
+    def _notice(self, trial: FrozenTrial) -> None:
+        """Tell the sampler's memory of a trial that is new, runs with its parameters, or has finished."""
+        match self._spec.sampler.name:
+            case "tpe":
+                self._tpe.see(trial)
+            case "nsga2":
+                self._generations.see(trial)
+            case "grid":
+                self._grid_points = max(self._grid_points, trial.system_attrs.get(GRID_INDEX, -1) + 1)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = int(seed_sequence(self._spec.sampler.seed, number, stream=1).generate_state(1)[0])
@@ -123,18 +154,11 @@ class Mirror:
             case "tpe":
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", ExperimentalWarning)
-                    return optuna.samplers.TPESampler(
-                        multivariate=True, group=has_conditions(self._spec.search), constant_liar=True, seed=seed
-                    )
+                    return WarmTPE(self._tpe, seed=seed)
             case "nsga2":
-                return optuna.samplers.NSGAIISampler(seed=seed)
+                return WarmNSGA2(self._generations, seed=seed)
             case "random" | "grid":
                 return optuna.samplers.RandomSampler(seed=seed)
-
-    def _next_grid_index(self) -> int:
-        """Place of the next point in the grid; enqueued trials take none."""
-        trials = self._study.get_trials(deepcopy=False)
-        return max((trial.system_attrs.get(GRID_INDEX, -1) for trial in trials), default=-1) + 1
 
 
 def grid_point(study: Study, index: int) -> Params:

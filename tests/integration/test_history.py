@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import optuna
+import pytest
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
 
-from storage.history import frozen_trials
+from storage.history import frozen_trials, sampled_trials
 from storage.trials import _trials
 from tests.support.desk import Desk
 
@@ -59,3 +60,19 @@ def test_only_the_trials_asked_for_are_read(desk: Desk) -> None:
     first, *_, last = _ids(desk)
     assert [trial._trial_id for trial in _read(desk, [last, first, 10**6])] == [first, last]
     assert _read(desk, []) == []
+
+
+def test_a_sampler_reads_the_same_but_for_user_attributes_and_steps(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.history.FEW", 0)
+    monkeypatch.setattr("storage.history.CHUNK", 3)
+    theirs, ids = _study(desk).get_trials(deepcopy=False), _ids(desk)
+    with desk.record.engine.connect() as connection:
+        ours = list(sampled_trials(connection, ids))
+        assert list(sampled_trials(connection, [])) == []
+    assert len(ours) == 7
+    for own, other in zip(ours, theirs, strict=True):
+        other.user_attrs, other.intermediate_values = {}, {}
+        assert own == other
+        assert list(own.distributions.items()) == list(other.distributions.items())

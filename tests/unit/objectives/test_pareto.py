@@ -51,6 +51,16 @@ def test_front_by_hand() -> None:
     assert front(values, TWO).tolist() == [True, True, False, True, False]  # equal points are all kept
 
 
+def test_infinite_values_have_their_place_on_a_front_and_no_volume() -> None:
+    """Through other Optuna clients they come into a study; moocore ends the process over them."""
+    names = ("accuracy", "latency_ms", "fps_per_watt")
+    values = np.array([[0.9, 1.0, 5.0], [0.9, np.inf, 5.0], [0.5, 2.0, np.inf], [0.9, 1.0, -np.inf]])
+    reference = {"accuracy": 0.5, "latency_ms": 2.0, "fps_per_watt": 2.5}
+
+    assert front(values, names).tolist() == [True, False, True, False]
+    assert hypervolume(values, names, reference) == hypervolume(values[:1], names, reference) > 0
+
+
 def test_no_points() -> None:
     assert front(np.empty((0, 2)), TWO).shape == (0,)
     assert front(np.array([]), TWO).dtype == bool
