@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection
 
 from objectives.acceleratorspec import ChosenAccelerator
-from objectives.space import grid_size
+from objectives.space import Params, grid_size
 from objectives.spec import Study
 from service import lease as machine
 from service import versions, wire
@@ -25,7 +25,7 @@ from service.metrics import Metrics
 from service.record import Record
 from service.samplers import Mirror, training_seed
 from storage import leases, studies, trials
-from storage.history import frozen_trials
+from storage.history import frozen_trials, sampled_trials
 from storage.leases import LeaseRow
 from storage.ownership import Ownership
 from storage.studies import StudyRow
@@ -46,11 +46,16 @@ class _Open:
 
 @dataclass(frozen=True)
 class _Scene:
-    """A locked study as it is now: its mirror, up to date, its trials that are not finished, the database's clock."""
+    """A locked study as it is now: its mirror, up to date, its trials that are not finished, the database's clock.
+
+    Attributes:
+        has_expired: Whether a lease has expired.
+    """
 
     opened: _Open
     unfinished: list[Sighting]
     now: datetime
+    has_expired: bool
 
     @property
     def waiting(self) -> TrialKey | None:
@@ -74,6 +79,7 @@ class Handout:
         self, record: Record, metrics: Metrics, ownership: Ownership, *, lease_s: float, checkpoint_s: float
     ) -> None:
         self._record, self._metrics, self._ownership = record, metrics, ownership
+        self._reading = record.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._ttl = timedelta(seconds=lease_s)
         self._checkpoint_s = checkpoint_s
         self._open: dict[int, _Open] = {}
@@ -86,23 +92,37 @@ class Handout:
             NotFound: The study named in the request does not exist.
             Conflict: The worker's versions differ from those that every running study wants.
         """
-        open_rows = [row for row in self._rows(request.study) if row.state == "running"]
+        asked = self._opened(request.study)
+        if asked is not None and (work := self._work_of(*asked, request)) is not None:
+            return work
+        rows = self._rows(request.study)
+        open_rows = [row for row in rows if row.state == "running"]
         fitting = [row for row in open_rows if not _refusal(row, request)]
         if open_rows and not fitting:
             raise Conflict(_refusal(open_rows[0], request))
-        for row in fitting:
-            with self._one_at_a_time:
-                work = self._work(row.name, request) if self._ownership.has(row.study_id) else None
-            if work is not None:
-                self._metrics.handed_out(_kind(work))
-                return work
-        rows = self._rows(request.study)
+        if asked is None:
+            for row in fitting:
+                if (work := self._work_of(row.study_id, row.name, request)) is not None:
+                    return work
+            rows = self._rows(request.study)
         finished = request.study is not None and rows[0].state != "running"
         reason = f"{rows[0].state}: {rows[0].reason}" if finished else ""
         return wire.Idle(retry_s=IDLE_RETRY_S, finished=finished, reason=reason)
 
+    def _opened(self, name: str | None) -> tuple[int, str] | None:
+        """Id and name of a study that this server hands out already: its row need not be read to ask it."""
+        newest_first = reversed(tuple(self._open.items()))
+        return next(((study_id, name) for study_id, opened in newest_first if opened.spec.study == name), None)
+
+    def _work_of(self, study_id: int, name: str, request: wire.LeaseRequest) -> wire.Lease | None:
+        with self._one_at_a_time:
+            work = self._work(name, request) if self._ownership.has(study_id) else None
+        if work is not None:
+            self._metrics.handed_out(_kind(work))
+        return work
+
     def _rows(self, name: str | None) -> list[StudyRow]:
-        with self._record.engine.connect() as connection:
+        with self._reading.connect() as connection:
             if name is None:
                 return studies.all_studies(connection)
             row = studies.by_name(connection, name)
@@ -115,18 +135,17 @@ class Handout:
         try:
             with self._record.engine.begin() as connection:
                 row = studies.by_name(connection, name, lock=True)
-                if row is None or row.state != "running":
+                if row is None or row.state != "running" or _refusal(row, request):
                     return None
                 study_id = row.study_id
                 row = self._taken(connection, row)
                 if row is None:
                     return None
-                trials.lock_study(connection, study_id)
                 scene = self._scene(connection, row)
                 return (
                     self._take_over(connection, row, scene, request)
                     or self._new_trial(connection, row, scene, request)
-                    or self._test_or_end(connection, row, request)
+                    or self._test_or_end(connection, row, scene, request)
                 )
         except BaseException:
             self._open.pop(study_id, None)  # the mirror may be ahead of the rows: the next call builds it anew
@@ -149,7 +168,8 @@ class Handout:
     def _take_over(
         self, connection: Connection, row: StudyRow, scene: _Scene, request: wire.LeaseRequest
     ) -> wire.Lease | None:
-        old = leases.first_expired(connection, row.study_id) or self._without_lease(connection, row, scene)
+        expired = leases.first_expired(connection, row.study_id) if scene.has_expired else None
+        old = expired or self._without_lease(connection, row, scene)
         if old is None:
             return None
         now = leases.now(connection)
@@ -251,23 +271,25 @@ class Handout:
 
     def _scene(self, connection: Connection, row: StudyRow) -> _Scene:
         """A locked study as it is now; its mirror is brought up to date with the rows."""
-        settings = json.dumps(row.spec, sort_keys=True)
         opened = self._open.get(row.study_id)
-        if opened is None or opened.settings != settings:
+        if opened is None or opened.settings != row.settings:
             spec = study_of(row)
-            opened = self._open[row.study_id] = _Open(settings, row.server_fence, spec, Mirror(spec))
+            opened = self._open[row.study_id] = _Open(row.settings, row.server_fence, spec, Mirror(spec))
         mirror = opened.mirror
         seen = trials.sightings(connection, row.study_id, mirror.last_id, mirror.open_ids)
-        changed = [one.trial_id for one in seen if one.number >= mirror.known or one.state.is_finished()]
-        for trial in frozen_trials(connection, changed) if changed else ():
+        changed = [one.trial_id for one in seen.trials if one.number >= mirror.known or one.state.is_finished()]
+        for trial in sampled_trials(connection, changed) if changed else ():
             mirror.follow(trial)
-        return _Scene(opened, [one for one in seen if not one.state.is_finished()], leases.now(connection))
+        unfinished = [one for one in seen.trials if not one.state.is_finished()]
+        return _Scene(opened, unfinished, seen.now, seen.has_expired)
 
     # --- the end -----------------------------------------------------------------------------------------------
 
-    def _test_or_end(self, connection: Connection, row: StudyRow, request: wire.LeaseRequest) -> wire.Lease | None:
+    def _test_or_end(
+        self, connection: Connection, row: StudyRow, scene: _Scene, request: wire.LeaseRequest
+    ) -> wire.Lease | None:
         """With the budget spent and nothing running: score the front on the test set, then complete the study."""
-        if trials.count(connection, row.study_id, TrialState.RUNNING, TrialState.WAITING):
+        if scene.unfinished:
             return None
         recorded = self._record.trials(row.study_id)
         points = feasible_front(recorded, study_of(row).objectives)
@@ -328,7 +350,7 @@ class Handout:
             checkpoint_s=self._checkpoint_s,
             spec=spec,
             params=params,
-            baseline_params=spec.baseline_params(),
+            baseline_params=_baseline_params(row.settings),
             checkpoints=tuple(blobs),
             weights=weights,
             accelerator=accelerator,
@@ -337,12 +359,17 @@ class Handout:
 
 def study_of(row: StudyRow) -> Study:
     """The stored settings as a study."""
-    return _study(json.dumps(row.spec))
+    return _study(row.settings)
 
 
 @lru_cache(maxsize=64)
 def _study(settings: str) -> Study:
     return Study.model_validate_json(settings)
+
+
+@lru_cache(maxsize=64)
+def _baseline_params(settings: str) -> Params:
+    return _study(settings).baseline_params()
 
 
 def chosen_by_trial(spec: Study, details: Mapping[str, Any]) -> ChosenAccelerator | None:

@@ -13,10 +13,12 @@ from service import lease as machine
 from service.errors import NotFound
 from service.record import Record
 from storage import leases
-from storage.leases import LeaseRow
+from storage.batch import Batch
+from storage.leases import CheckpointRow, Held, LeaseRow
 
 T = TypeVar("T")
-Change = Callable[[Connection, LeaseRow], T]
+Change = Callable[[Connection, Held], T]
+Ending = Callable[[Connection, Batch, Held], LeaseRow]
 
 
 def lease_of(row: LeaseRow) -> machine.Lease:
@@ -43,36 +45,40 @@ def under_lease(record: Record, trial_id: int, fence: int, change: Change[T]) ->
         LeaseLost: The fence is old, or the trial is finished.
     """
     with record.engine.begin() as connection:
-        row = _row(connection, trial_id)
-        machine.held(lease_of(row), fence)
-        return change(connection, row)
+        held = _held(connection, trial_id)
+        machine.held(lease_of(held.row), fence)
+        return change(connection, held)
 
 
-def end_lease(record: Record, trial_id: int, fence: int, change: Change[LeaseRow], is_same: Change[bool]) -> bool:
+def end_lease(
+    record: Record, trial_id: int, fence: int, change: Ending, is_same: Change[bool]
+) -> list[CheckpointRow] | None:
     """End a lease together with what `change` writes; told to do it again, check that it is the same with `is_same`.
 
-    `change` returns the row with what the trial reached, which is stored as ended.
+    `change` may leave what it writes in the batch, which is sent after it. It returns the row with what the trial
+    reached, which is stored as ended.
 
     Returns:
-        False when the lease had ended before, with the same outcome.
+        The trial's checkpoints, which are forgotten; None when the lease had ended before, with the same outcome.
 
     Raises:
         NotFound: There is no such lease.
         LeaseLost: The fence is old, or the trial was finished with another outcome.
     """
     with record.engine.begin() as connection:
-        row = _row(connection, trial_id)
-        if row.ended_at is not None and row.fence == fence and is_same(connection, row):
-            return False
+        held = _held(connection, trial_id)
+        row = held.row
+        if row.ended_at is not None and row.fence == fence and is_same(connection, held):
+            return None
         ended = machine.end(lease_of(row), fence)
-        reached = change(connection, row)
-        now = leases.now(connection)
-        leases.write(connection, with_lease(reached, ended, now))
-        return True
+        batch = Batch(connection)
+        reached = change(connection, batch, held)
+        leases.write(batch, with_lease(reached, ended, held.now))
+        return leases.forget_checkpoints(batch, trial_id)
 
 
-def _row(connection: Connection, trial_id: int) -> LeaseRow:
-    row = leases.locked(connection, trial_id)
-    if row is None:
+def _held(connection: Connection, trial_id: int) -> Held:
+    held = leases.held(connection, trial_id)
+    if held is None:
         raise NotFound(f"trial {trial_id} has no lease; it was never handed out, or its study was deleted")
-    return row
+    return held

@@ -18,13 +18,14 @@ from service import lease as machine
 from service import wire
 from service.errors import Conflict, LeaseLost, NotFound, Unavailable, UsageError
 from service.handout import study_of
-from service.leasing import Change, end_lease, lease_of, under_lease, with_lease
+from service.leasing import Change, Ending, end_lease, lease_of, under_lease, with_lease
 from service.metrics import Metrics
 from service.record import Record
 from storage import leases, studies, trials
 from storage.artifacts import Artifacts
+from storage.batch import Batch, Writes
 from storage.errors import ArtifactDiskError, ArtifactError, TrialFinished
-from storage.leases import LeaseRow
+from storage.leases import Held, LeaseRow
 from storage.studies import StudyRow
 
 T = TypeVar("T")
@@ -63,11 +64,12 @@ class Reports:
             LeaseLost: Somebody else has the trial, or it is finished.
         """
 
-        def change(connection: Connection, row: LeaseRow) -> wire.Renewed:
-            now = leases.now(connection)
-            new = with_lease(row, machine.renew(lease_of(row), message.fence, now, self._ttl), now)
-            leases.write(connection, _with_epochs(connection, new, message.epochs))
-            return wire.Renewed(stop=studies.by_id(connection, row.study_id).state in ("paused", "stopped"))
+        def change(connection: Connection, held: Held) -> wire.Renewed:
+            lease = machine.renew(lease_of(held.row), message.fence, held.now, self._ttl)
+            batch = Batch(connection)
+            leases.write(batch, _with_epochs(batch, with_lease(held.row, lease, held.now), message.epochs))
+            batch.send()
+            return wire.Renewed(stop=held.study.state in ("paused", "stopped"))
 
         return under_lease(self._record, trial_id, message.fence, change)
 
@@ -78,8 +80,8 @@ class Reports:
             UsageError: The values are not those of the study's objectives.
         """
 
-        def change(connection: Connection, row: LeaseRow) -> wire.Decision:
-            return _with_rung(connection, studies.by_id(connection, row.study_id), trial_id, message)
+        def change(connection: Connection, held: Held) -> wire.Decision:
+            return _with_rung(connection, held, message)
 
         return under_lease(self._record, trial_id, message.fence, change)
 
@@ -92,7 +94,7 @@ class Reports:
         """
         self._store(trial_id, fence, digest, data)
 
-        def change(connection: Connection, row: LeaseRow) -> list[leases.CheckpointRow]:
+        def change(connection: Connection, held: Held) -> list[leases.CheckpointRow]:
             leases.add_checkpoint(connection, trial_id, fence, epoch, digest, len(data))
             stored = leases.checkpoints(connection, trial_id)
             kept, old = stored[:KEPT_CHECKPOINTS], stored[KEPT_CHECKPOINTS:]
@@ -125,14 +127,15 @@ class Reports:
         """Bytes of a checkpoint, or of weights.
 
         Raises:
-            NotFound: They are missing, torn or altered, which is logged; the caller goes on with an older checkpoint.
+            NotFound: They were never sent; or they are missing, torn or altered, which is logged as an event: the
+                caller goes on with an older checkpoint.
         """
         try:
             return self._artifacts.read(trial_id, fence, digest)
         except ArtifactError as error:
             with self._record.engine.begin() as connection:
                 row = leases.locked(connection, trial_id)
-                if row is not None:
+                if row is not None and _was_stored(connection, trial_id, fence, digest):
                     studies.add_event(
                         connection, row.study_id, "refused", str(error), trials.number_of(connection, trial_id)
                     )
@@ -148,21 +151,22 @@ class Reports:
         """
         _check_details(message.details)
 
-        def change(connection: Connection, row: LeaseRow) -> LeaseRow:
+        def change(connection: Connection, batch: Batch, held: Held) -> LeaseRow:
             self._check_sent(trial_id, message.fence, message.weights, "weights: send the trained network")
-            stored = studies.by_id(connection, row.study_id)
-            self._check_front(stored, row, message)
-            self._write_result(connection, stored, row, message)
+            self._check_front(held.study, held.row, message)
+            _end(lambda: trials.lock_running(connection, trial_id))
+            _write_result(batch, held, message)
+            if held.number == 0 and held.study.reference is None:
+                reference = reference_point(message.values, held.study.floor, study_of(held.study).objectives)
+                studies.update(connection, held.study.study_id, reference=reference)
             for rung in message.rungs:
-                _with_rung(connection, stored, trial_id, rung)
-            return _with_epochs(connection, row, message.epochs)
+                _with_rung(batch, held, rung)
+            return _with_epochs(batch, held.row, message.epochs)
 
-        def is_same(connection: Connection, row: LeaseRow) -> bool:
-            study = study_of(studies.by_id(connection, row.study_id))
-            return trials.values_of(connection, trial_id) == _in_order(study, message.values)
+        def is_same(connection: Connection, held: Held) -> bool:
+            return trials.values_of(connection, trial_id) == _in_order(study_of(held.study), message.values)
 
-        if self._end_lease(trial_id, message.fence, change, is_same):
-            self._drop_checkpoints(trial_id)
+        self._end_lease(trial_id, message.fence, change, is_same)
 
     def fail(self, trial_id: int, message: wire.Failed) -> None:
         """End a trial whose objective raised; the study goes on, unless one failure keeps coming.
@@ -171,7 +175,8 @@ class Reports:
             LeaseLost: Somebody else has the trial, or it is complete.
         """
 
-        def change(connection: Connection, row: LeaseRow) -> LeaseRow:
+        def change(connection: Connection, batch: Batch, held: Held) -> LeaseRow:
+            row, number = held.row, held.number
             failure = {
                 "class": message.error,
                 "message": message.message,
@@ -180,17 +185,15 @@ class Reports:
                 "worker": row.worker,
             }
             _end(lambda: trials.fail(connection, trial_id, {"failure": failure}))
-            number = trials.number_of(connection, trial_id)
             text = f"trial {number} failed: {message.error}: {message.message}"
             studies.add_event(connection, row.study_id, "failed", text, number)
             self._pause_if_hopeless(connection, row.study_id, message.message)
             return row
 
-        def is_same(connection: Connection, row: LeaseRow) -> bool:
+        def is_same(connection: Connection, held: Held) -> bool:
             return trials.state_of(connection, trial_id) is TrialState.FAIL
 
-        if self._end_lease(trial_id, message.fence, change, is_same):
-            self._drop_checkpoints(trial_id)
+        self._end_lease(trial_id, message.fence, change, is_same)
 
     def tested(self, trial_id: int, message: wire.Tested) -> None:
         """Store the scores of a front point on the test set, or why there are none.
@@ -200,19 +203,17 @@ class Reports:
             Conflict: The trial is not under test.
         """
 
-        def change(connection: Connection, row: LeaseRow) -> LeaseRow:
+        def change(connection: Connection, batch: Batch, held: Held) -> LeaseRow:
+            row, number = held.row, held.number
             if row.task != "test":
-                raise Conflict(
-                    f"trial {trials.number_of(connection, trial_id)} is in training; complete, fail or release it"
-                )
+                raise Conflict(f"trial {number} is in training; complete, fail or release it")
             leases.write_test(connection, trial_id, _test_document(message), message.error)
             if message.error:
-                number = trials.number_of(connection, trial_id)
                 text = f"trial {number} has no test score: {message.error}"
-                studies.add_event(connection, row.study_id, "test failed", text, number)
+                studies.add_event(batch, row.study_id, "test failed", text, number)
             return row
 
-        def is_same(connection: Connection, row: LeaseRow) -> bool:
+        def is_same(connection: Connection, held: Held) -> bool:
             stored: dict[str, Any] = leases.results(connection, [trial_id]).get(trial_id, {})
             return (stored.get("test"), stored.get("test_error")) == (_test_document(message), message.error)
 
@@ -225,24 +226,24 @@ class Reports:
             LeaseLost: Somebody else has the trial, or it is finished.
         """
 
-        def change(connection: Connection, row: LeaseRow) -> None:
-            now = leases.now(connection)
+        def change(connection: Connection, held: Held) -> None:
+            row, number, now = held.row, held.number, held.now
             leases.write(connection, with_lease(row, machine.release(lease_of(row), message.fence, now), now))
-            number = trials.number_of(connection, trial_id)
             text = f"{row.worker} handed trial {number} back at epoch {row.epoch}"
             studies.add_event(connection, row.study_id, "handed back", text, number)
 
         under_lease(self._record, trial_id, message.fence, change)
 
-    def _end_lease(self, trial_id: int, fence: int, change: Change[LeaseRow], is_same: Change[bool]) -> bool:
-        """As `end_lease`; counts what is told again."""
-        ended = end_lease(self._record, trial_id, fence, change, is_same)
-        if not ended:
+    def _end_lease(self, trial_id: int, fence: int, change: Ending, is_same: Change[bool]) -> None:
+        """As `end_lease`; removes the files of the checkpoints, counts what is told again."""
+        forgotten = end_lease(self._record, trial_id, fence, change, is_same)
+        if forgotten is None:
             self._metrics.repeated()
-        return ended
+        for row in forgotten or ():
+            self._artifacts.remove(trial_id, row.fence, row.sha256)
 
     def _store(self, trial_id: int, fence: int, digest: str, data: bytes) -> None:
-        under_lease(self._record, trial_id, fence, lambda connection, row: None)
+        under_lease(self._record, trial_id, fence, lambda connection, held: None)
         if not data or len(data) > wire.MAX_BLOB_BYTES:
             raise UsageError(f"expected 1 to {wire.MAX_BLOB_BYTES} bytes, got {len(data)}")
         try:
@@ -270,36 +271,6 @@ class Reports:
         except ArtifactError as error:
             raise UsageError(f"{words} before completing its trial") from error
 
-    def _write_result(self, connection: Connection, stored: StudyRow, row: LeaseRow, message: wire.Complete) -> None:
-        study = study_of(stored)
-        values = _in_order(study, message.values)
-        constraints = {"floor": stored.floor - message.values["accuracy"]}
-        if study.constraints.fits_device:
-            constraints["fits_device"] = 0.0 if message.fits_device else 1.0
-        if study.accelerator.search is not None:
-            constraints["fits_budget"] = 0.0 if message.fits_budget else 1.0
-        if study.accelerator.mode != "ideal":
-            constraints["hazards"] = float(message.hazards)
-        attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence}
-        number = _end(lambda: trials.finish(connection, row.trial_id, values, constraints, attrs))
-        leases.write_result(
-            connection,
-            {
-                "trial_id": row.trial_id,
-                "details": _details(message),
-                "on_baseline_accelerator": message.on_baseline_accelerator,
-                "weights_sha256": message.weights,
-                "weights_fence": message.fence,
-            },
-        )
-        if number == 0 and stored.reference is None:
-            reference = reference_point(message.values, stored.floor, study.objectives)
-            studies.update(connection, row.study_id, reference=reference)
-        is_feasible = all(value <= 0 for value in constraints.values())
-        words = ", ".join(_WORDS[name].format(message.values[name]) for name in study.objectives)
-        text = f"trial {number} complete: {words}{'' if is_feasible else ' (infeasible)'}"
-        studies.add_event(connection, row.study_id, "trial complete", text, number)
-
     def _pause_if_hopeless(self, connection: Connection, study_id: int, message: str) -> None:
         limit = study_of(studies.by_id(connection, study_id)).budget.max_failures
         recent = trials.last_failures(connection, study_id, limit)
@@ -308,27 +279,63 @@ class Reports:
             studies.update(connection, study_id, state="paused", reason=reason)
             studies.add_event(connection, study_id, "paused", reason)
 
-    def _drop_checkpoints(self, trial_id: int) -> None:
-        """A finished trial needs its weights only."""
-        with self._record.engine.begin() as connection:
-            stored = leases.checkpoints(connection, trial_id)
-            leases.drop_checkpoints(connection, [row.checkpoint_id for row in stored])
-        for row in stored:
-            self._artifacts.remove(trial_id, row.fence, row.sha256)
+
+def _was_stored(connection: Connection, trial_id: int, fence: int, digest: str) -> bool:
+    """Whether a trial has a checkpoint, weights or a hardware front of this name."""
+    names = [(row.fence, row.sha256) for row in leases.checkpoints(connection, trial_id)]
+    for stored in leases.results(connection, [trial_id]).values():
+        digests = (stored["weights_sha256"], stored["details"].get(FRONT_DIGEST))
+        names += [(stored["weights_fence"], kept) for kept in digests]
+    return (fence, digest) in names
 
 
-def _with_epochs(connection: Connection, row: LeaseRow, epochs: tuple[wire.EpochPoint, ...]) -> LeaseRow:
+def _write_result(writes: Writes, held: Held, message: wire.Complete) -> None:
+    """Store the scores of a trial, what comes with them, and the words for people."""
+    study, row = study_of(held.study), held.row
+    values = _in_order(study, message.values)
+    constraints = _constraints(study, held.study.floor, message)
+    attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence}
+    trials.finish(writes, row.trial_id, values, constraints, attrs)
+    leases.write_result(
+        writes,
+        {
+            "trial_id": row.trial_id,
+            "details": _details(message),
+            "on_baseline_accelerator": message.on_baseline_accelerator,
+            "weights_sha256": message.weights,
+            "weights_fence": message.fence,
+        },
+    )
+    is_feasible = all(value <= 0 for value in constraints.values())
+    words = ", ".join(_WORDS[name].format(message.values[name]) for name in study.objectives)
+    text = f"trial {held.number} complete: {words}{'' if is_feasible else ' (infeasible)'}"
+    studies.add_event(writes, row.study_id, "trial complete", text, held.number)
+
+
+def _constraints(study: Study, floor: float, message: wire.Complete) -> dict[str, float]:
+    """What a feasible trial keeps at 0 or below."""
+    constraints = {"floor": floor - message.values["accuracy"]}
+    if study.constraints.fits_device:
+        constraints["fits_device"] = 0.0 if message.fits_device else 1.0
+    if study.accelerator.search is not None:
+        constraints["fits_budget"] = 0.0 if message.fits_budget else 1.0
+    if study.accelerator.mode != "ideal":
+        constraints["hazards"] = float(message.hazards)
+    return constraints
+
+
+def _with_epochs(connection: Writes, row: LeaseRow, epochs: tuple[wire.EpochPoint, ...]) -> LeaseRow:
     """Store new points of the learning curve; the row with what was reached."""
     leases.write_epochs(connection, row.trial_id, [point.model_dump() for point in epochs])
     return replace(row, epoch=epochs[-1].epoch, accuracy=epochs[-1].accuracy) if epochs else row
 
 
-def _with_rung(connection: Connection, stored: StudyRow, trial_id: int, message: wire.Rung) -> wire.Decision:
+def _with_rung(connection: Writes, held: Held, message: wire.Rung) -> wire.Decision:
     """Store a rung and what is decided there."""
-    study = study_of(stored)
+    study = study_of(held.study)
     _in_order(study, message.values)
     decision = wire.Decision(decision="continue", reason=f"stopping: {study.stopping.name}")
-    leases.write_rung(connection, {"trial_id": trial_id, **message.model_dump(), **decision.model_dump()})
+    leases.write_rung(connection, {"trial_id": held.row.trial_id, **message.model_dump(), **decision.model_dump()})
     return decision
 
 

@@ -7,6 +7,8 @@ hours. The numbers fit a lease of 30 s that is renewed every 10 s.
 from __future__ import annotations
 
 import contextlib
+import select
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
 import sqlalchemy
-from sqlalchemy import exc
+from sqlalchemy import event, exc
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage.embedded import EmbeddedPostgres
 from storage.errors import DatabaseError, DatabaseUrlError
@@ -34,7 +37,12 @@ CONNECT_ARGS: dict[str, Any] = {
     "tcp_user_timeout": 4000,  # [ms]
     "application_name": "spikefront",
 }
+CONNECTIONS = 12
+"""At most so many to the database from one engine."""
+TRUSTED_S = 1.0
+RESTING = "resting since"
 TRANSIENT_TYPES = (
+    exc.TimeoutError,  # of the pool
     exc.OperationalError,
     exc.InterfaceError,
     exc.PendingRollbackError,
@@ -92,7 +100,44 @@ def create_engine(url: str) -> sqlalchemy.Engine:
     address = _parse(url)
     options = " ".join([SESSION_OPTIONS, *_words(address.query.get("options", ()))])
     limits = {name: value for name, value in CONNECT_ARGS.items() if name not in address.query}
-    return sqlalchemy.create_engine(address, pool_pre_ping=True, connect_args=limits | {"options": options})
+    engine = sqlalchemy.create_engine(
+        address,
+        pool_size=CONNECTIONS,
+        max_overflow=0,  # opening a connection costs as much as a trial: those that are open are kept
+        pool_timeout=10,  # [s]
+        pool_use_lifo=True,
+        connect_args=limits | {"options": options},
+    )
+    _ping_doubtful(engine)
+    return engine
+
+
+def _ping_doubtful(engine: sqlalchemy.Engine) -> None:
+    """Before a pooled connection is used again, ask it whether it lives; spare the question where the answer is clear.
+
+    `pool_pre_ping` asks always. A server that ends a connection closes its socket, which can be seen without a word,
+    so that only a link that was cut without a trace is to be feared, and not within `TRUSTED_S` of its last use.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def rest(_: object, record: ConnectionPoolEntry) -> None:
+        record.info[RESTING] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+        since = record.info.get(RESTING)
+        try:
+            if since is not None and (time.monotonic() - since > TRUSTED_S or _has_word(connection)):
+                engine.dialect.do_ping(connection)
+        except psycopg2.Error as error:
+            raise exc.InvalidatePoolError from error  # this one and all older ones are replaced
+
+
+def _has_word(connection: Any) -> bool:
+    """Whether something is to be read from an idle connection: its end, as a rule."""
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    return bool(socket.poll(0))
 
 
 def _parse(url: str) -> sqlalchemy.URL:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, column, func, insert, select, text
 
+from storage import studies
+from storage.batch import Batch, Writes
+from storage.studies import StudyRow
 from storage.tables import checkpoint, epoch, lease, result, rung
 
 
@@ -31,12 +34,33 @@ class LeaseRow:
     ended_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Held:
+    """A locked lease and what belongs to it.
+
+    Attributes:
+        number: Of the trial.
+        now: The database's clock, once the lease was locked.
+    """
+
+    row: LeaseRow
+    study: StudyRow
+    number: int
+    now: datetime
+
+
 _COLUMNS = [lease.c[name] for name in LeaseRow.__dataclass_fields__]
 
-# What every trial needs is written out once, and no SQL is put together for it.
+# What every trial needs is written out once, and no SQL is put together for it. Its columns are named in their order:
+# then SQLAlchemy works out only once how to read them.
 _NAMES = ", ".join(LeaseRow.__dataclass_fields__)
-_NOW = text("SELECT clock_timestamp()")
-_LOCKED = text(f"SELECT {_NAMES} FROM spikefront.lease WHERE trial_id = :trial_id FOR UPDATE")
+_NOW = text("SELECT clock_timestamp()").columns(column("now"))
+_LOCKED = text(f"SELECT {_NAMES} FROM spikefront.lease WHERE trial_id = :trial_id FOR UPDATE").columns(*_COLUMNS)
+_HELD = text(f"""
+WITH held AS MATERIALIZED (SELECT {_NAMES} FROM spikefront.lease WHERE trial_id = :trial_id FOR UPDATE)
+SELECT held.*, {", ".join(studies.NAMES)}, trials.number, clock_timestamp()
+FROM held JOIN public.trials USING (trial_id) JOIN spikefront.study ON study.study_id = held.study_id
+""").columns(*_COLUMNS, *studies.COLUMNS, column("number"), column("now"))
 _FIRST_EXPIRED = text(f"""
 SELECT {_NAMES} FROM spikefront.lease
 WHERE study_id = :study_id AND ended_at IS NULL AND expires_at <= clock_timestamp()
@@ -45,6 +69,25 @@ ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED
 _WRITE = text(f"""
 INSERT INTO spikefront.lease ({_NAMES}) VALUES (:{_NAMES.replace(", ", ", :")})
 ON CONFLICT (trial_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in LeaseRow.__dataclass_fields__)}
+""")
+_WRITE_EPOCHS = text("""
+INSERT INTO spikefront.epoch (trial_id, epoch, loss, accuracy, seconds)
+SELECT :trial_id, * FROM unnest(CAST(:epoch AS integer[]), CAST(:loss AS double precision[]),
+  CAST(:accuracy AS double precision[]), CAST(:seconds AS double precision[]))
+ON CONFLICT (trial_id, epoch)
+DO UPDATE SET loss = excluded.loss, accuracy = excluded.accuracy, seconds = excluded.seconds
+""")
+_WRITE_RUNG = text("""
+INSERT INTO spikefront.rung (trial_id, rung, epoch, fence, "values", decision, reason)
+VALUES (:trial_id, :rung, :epoch, :fence, CAST(:values AS jsonb), :decision, :reason)
+ON CONFLICT (trial_id, rung) DO UPDATE SET epoch = excluded.epoch, fence = excluded.fence,
+  "values" = excluded."values", decision = excluded.decision, reason = excluded.reason
+""")
+_WRITE_RESULT = text("""
+INSERT INTO spikefront.result (trial_id, details, on_baseline_accelerator, weights_sha256, weights_fence)
+VALUES (:trial_id, CAST(:details AS jsonb), CAST(:on_baseline_accelerator AS jsonb), :weights_sha256, :weights_fence)
+ON CONFLICT (trial_id) DO UPDATE SET details = excluded.details, weights_fence = excluded.weights_fence,
+  on_baseline_accelerator = excluded.on_baseline_accelerator, weights_sha256 = excluded.weights_sha256
 """)
 
 
@@ -61,13 +104,22 @@ def locked(connection: Connection, trial_id: int) -> LeaseRow | None:
     return None if row is None else LeaseRow(*row)
 
 
+def held(connection: Connection, trial_id: int) -> Held | None:
+    """The lease of a trial, locked until the transaction ends, with its study and the time."""
+    row = connection.execute(_HELD, {"trial_id": trial_id}).one_or_none()
+    if row is None:
+        return None
+    own, (*stored, number, now) = row[: len(_COLUMNS)], row[len(_COLUMNS) :]
+    return Held(LeaseRow(*own), StudyRow(*stored), number, now)
+
+
 def first_expired(connection: Connection, study_id: int) -> LeaseRow | None:
     """The open lease that expired first, locked; leases that another transaction holds are passed over."""
     row = connection.execute(_FIRST_EXPIRED, {"study_id": study_id}).one_or_none()
     return None if row is None else LeaseRow(*row)
 
 
-def write(connection: Connection, row: LeaseRow) -> None:
+def write(connection: Writes, row: LeaseRow) -> None:
     """Insert or replace the row of a trial."""
     connection.execute(_WRITE, dict(vars(row)))
 
@@ -91,17 +143,12 @@ def trained_epochs(connection: Connection, study_id: int) -> int:
     return int(connection.scalar(select(func.sum(lease.c.epoch)).where(lease.c.study_id == study_id)) or 0)
 
 
-def write_epochs(connection: Connection, trial_id: int, epochs: Sequence[Mapping[str, Any]]) -> None:
+def write_epochs(connection: Writes, trial_id: int, epochs: Sequence[Mapping[str, Any]]) -> None:
     """Add points to a trial's learning curve; a point that is trained again after a take-over replaces the old one."""
     if epochs:
-        statement = insert(epoch)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["trial_id", "epoch"],
-                set_={name: statement.excluded[name] for name in ("loss", "accuracy", "seconds")},
-            ),
-            [{"trial_id": trial_id, **point} for point in epochs],
-        )
+        points = {point["epoch"]: point for point in epochs}.values()
+        columns = {name: [point[name] for point in points] for name in ("epoch", "loss", "accuracy", "seconds")}
+        connection.execute(_WRITE_EPOCHS, {"trial_id": trial_id, **columns})
 
 
 def curve(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
@@ -110,9 +157,9 @@ def curve(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in connection.execute(query.order_by(epoch.c.epoch))]
 
 
-def write_rung(connection: Connection, row: Mapping[str, Any]) -> None:
+def write_rung(connection: Writes, row: Mapping[str, Any]) -> None:
     """Record a rung report with its decision; a repeated report replaces itself."""
-    connection.execute(insert(rung).values(row).on_conflict_do_update(index_elements=["trial_id", "rung"], set_=row))
+    connection.execute(_WRITE_RUNG, {**row, "values": json.dumps(row["values"])})
 
 
 def rungs(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
@@ -136,6 +183,10 @@ class CheckpointRow:
 
 
 _CHECKPOINT = [checkpoint.c[name] for name in CheckpointRow.__dataclass_fields__]
+_FORGET_CHECKPOINTS = text(
+    "DELETE FROM spikefront.checkpoint WHERE trial_id = :trial_id "
+    f"RETURNING {', '.join(CheckpointRow.__dataclass_fields__)}"
+)
 
 
 def add_checkpoint(connection: Connection, trial_id: int, fence: int, at_epoch: int, sha256: str, size: int) -> None:
@@ -157,9 +208,16 @@ def drop_checkpoints(connection: Connection, checkpoint_ids: Sequence[int]) -> N
         connection.execute(checkpoint.delete().where(checkpoint.c.checkpoint_id.in_(checkpoint_ids)))
 
 
-def write_result(connection: Connection, row: Mapping[str, Any]) -> None:
+def write_result(connection: Writes, row: Mapping[str, Any]) -> None:
     """Store what a finished trial brings beside its objective values."""
-    connection.execute(insert(result).values(row).on_conflict_do_update(index_elements=["trial_id"], set_=row))
+    documents = {name: json.dumps(row[name]) for name in ("details", "on_baseline_accelerator")}
+    connection.execute(_WRITE_RESULT, {**row, **documents})
+
+
+def forget_checkpoints(batch: Batch, trial_id: int) -> list[CheckpointRow]:
+    """Send a batch, and forget all checkpoints of a trial with it; gives them, so that their files can be removed."""
+    batch.execute(_FORGET_CHECKPOINTS, {"trial_id": trial_id})
+    return [CheckpointRow(*row) for row in batch.send()]
 
 
 def write_test(connection: Connection, trial_id: int, test: Mapping[str, Any] | None, error: str | None) -> None:

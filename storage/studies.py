@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from storage.batch import Writes
 from storage.tables import event, study
 
 
@@ -33,13 +36,24 @@ class StudyRow:
     created_at: datetime
     server_fence: int
 
+    @cached_property
+    def settings(self) -> str:
+        """`spec` as text: equal for equal settings."""
+        return json.dumps(self.spec)
 
-_COLUMNS = [study.c[name] for name in StudyRow.__dataclass_fields__]
 
-# What every trial needs is put together once.
-_BY_NAME = select(*_COLUMNS).where(study.c.name == bindparam("wanted"))
-_BY_NAME_LOCKED = _BY_NAME.with_for_update()
-_BY_ID = select(*_COLUMNS).where(study.c.study_id == bindparam("wanted"))
+COLUMNS = [study.c[name] for name in StudyRow.__dataclass_fields__]
+NAMES = [f"study.{name}" for name in StudyRow.__dataclass_fields__]
+"""The columns of a `StudyRow` and their names, for statements that read a study beside something else."""
+
+# What every trial needs is put together once. Who only refers to a study, as every event does, need not wait for one
+# who holds it: therefore NO KEY.
+_BY_NAME = select(*COLUMNS).where(study.c.name == bindparam("wanted"))
+_BY_NAME_LOCKED = text(f"""
+SELECT {", ".join(NAMES)} FROM spikefront.study JOIN public.studies USING (study_id)
+WHERE study.name = :wanted FOR NO KEY UPDATE
+""").columns(*COLUMNS)
+_BY_ID = select(*COLUMNS).where(study.c.study_id == bindparam("wanted"))
 _ADD_EVENT = text(
     "INSERT INTO spikefront.event (study_id, kind, message, number) VALUES (:study_id, :kind, :message, :number)"
 )
@@ -52,7 +66,10 @@ def add(connection: Connection, row: Mapping[str, Any]) -> bool:
 
 
 def by_name(connection: Connection, name: str, *, lock: bool = False) -> StudyRow | None:
-    """A study by its name, if wanted locked until the transaction ends."""
+    """A study by its name.
+
+    With `lock` its row and Optuna's are held until the transaction ends: nobody else changes it or creates trials.
+    """
     row = connection.execute(_BY_NAME_LOCKED if lock else _BY_NAME, {"wanted": name}).one_or_none()
     return None if row is None else StudyRow(*row)
 
@@ -64,7 +81,7 @@ def by_id(connection: Connection, study_id: int) -> StudyRow:
 
 def all_studies(connection: Connection) -> list[StudyRow]:
     """Every study, the oldest first."""
-    return [StudyRow(*row) for row in connection.execute(select(*_COLUMNS).order_by(study.c.study_id))]
+    return [StudyRow(*row) for row in connection.execute(select(*COLUMNS).order_by(study.c.study_id))]
 
 
 def update(connection: Connection, study_id: int, **values: Any) -> None:
@@ -83,7 +100,7 @@ class Event:
     at: datetime
 
 
-def add_event(connection: Connection, study_id: int, kind: str, message: str, number: int | None = None) -> None:
+def add_event(connection: Writes, study_id: int, kind: str, message: str, number: int | None = None) -> None:
     """Append to the study's log."""
     row = {"study_id": study_id, "kind": kind, "message": message, "number": number}
     connection.execute(_ADD_EVENT, row)

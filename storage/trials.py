@@ -16,9 +16,10 @@ from typing import Any
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import Connection, Table, column, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from storage.batch import Writes
 from storage.errors import TrialFinished
 
 _studies: Table = models.StudyModel.__table__
@@ -59,16 +60,38 @@ class Sighting:
     started: datetime | None
 
 
+@dataclass(frozen=True)
+class Sightings:
+    """What there is to look at, in the order of the numbers, at an instant of the database's clock."""
+
+    trials: list[Sighting]
+    now: datetime
+    has_expired: bool
+
+
 # Each is one statement, written out: a trial costs as few round trips as its locks allow, and no SQL is put together
-# for it. A trial's parts may refer to a row of the same statement, for foreign keys are checked at its end.
-_LOCK = text("SELECT study_id FROM public.studies WHERE study_id = :study_id FOR UPDATE")
+# for it; their columns are named in their order, so that SQLAlchemy works out only once how to read them. A trial's
+# parts may refer to a row of the same statement, for foreign keys are checked at its end.
+_LOCK = text("SELECT study_id FROM public.studies WHERE study_id = :study_id FOR NO KEY UPDATE")
 
 _SIGHTINGS = text("""
-SELECT trial_id, number, state, datetime_start FROM public.trials WHERE study_id = :study_id AND trial_id > :last_id
-UNION ALL
-SELECT trial_id, number, state, datetime_start FROM public.trials WHERE trial_id = ANY(CAST(:open_ids AS integer[]))
-ORDER BY number
-""").columns(state=models.TrialModel.__table__.c.state.type)
+SELECT at.now, at.has_expired, seen.trial_id, seen.number, seen.state, seen.datetime_start
+FROM (SELECT clock_timestamp() AS now, EXISTS (
+    SELECT FROM spikefront.lease WHERE study_id = :study_id AND ended_at IS NULL AND expires_at <= clock_timestamp()
+  ) AS has_expired) AS at
+LEFT JOIN (
+  SELECT trial_id, number, state, datetime_start FROM public.trials WHERE study_id = :study_id AND trial_id > :last_id
+  UNION ALL
+  SELECT trial_id, number, state, datetime_start FROM public.trials WHERE trial_id = ANY(CAST(:open_ids AS integer[]))
+) AS seen ON true ORDER BY seen.number
+""").columns(
+    column("now"),
+    column("has_expired"),
+    _trials.c.trial_id,
+    _trials.c.number,
+    _trials.c.state,
+    _trials.c.datetime_start,
+)
 
 _PARTS = """
 , params AS (
@@ -96,7 +119,7 @@ WITH trial AS (
   RETURNING trial_id
 )"""
     + _PARTS
-)
+).columns(_trials.c.trial_id)
 
 _START = text(
     """
@@ -105,7 +128,7 @@ WITH trial AS (
   WHERE trial_id = :trial_id AND state = 'WAITING' RETURNING trial_id
 )"""
     + _PARTS
-)
+).columns(_trials.c.trial_id)
 
 _FINISH = text(
     """
@@ -119,9 +142,7 @@ WITH trial AS (
     + _PARTS
 )
 
-_LOCK_TRIAL = text("SELECT state, number FROM public.trials WHERE trial_id = :trial_id FOR UPDATE").columns(
-    state=models.TrialModel.__table__.c.state.type
-)
+_LOCK_TRIAL = text("SELECT state FROM public.trials WHERE trial_id = :trial_id FOR UPDATE").columns(_trials.c.state)
 
 
 def lock_study(connection: Connection, study_id: int) -> None:
@@ -129,14 +150,16 @@ def lock_study(connection: Connection, study_id: int) -> None:
     connection.execute(_LOCK, {"study_id": study_id})
 
 
-def sightings(connection: Connection, study_id: int, last_id: int, open_ids: Sequence[int]) -> list[Sighting]:
-    """The trials after `last_id` and those of `open_ids`, in the order of the numbers.
+def sightings(connection: Connection, study_id: int, last_id: int, open_ids: Sequence[int]) -> Sightings:
+    """The trials after `last_id` and those of `open_ids`, and whether any lease of the study has expired.
 
     Ids grow with the numbers, for both are given under the study's lock; so this costs as much in a long study as in
     a short one.
     """
-    found = connection.execute(_SIGHTINGS, {"study_id": study_id, "last_id": last_id, "open_ids": list(open_ids)})
-    return [Sighting(*row) for row in found]
+    values = {"study_id": study_id, "last_id": last_id, "open_ids": list(open_ids)}
+    found = connection.execute(_SIGHTINGS, values).all()
+    now, has_expired, *_ = found[0]
+    return Sightings([Sighting(*row[2:]) for row in found if row.trial_id is not None], now, has_expired)
 
 
 def count(connection: Connection, study_id: int, *states: TrialState) -> int:
@@ -179,24 +202,29 @@ def start_waiting(connection: Connection, key: TrialKey, suggestion: Suggestion,
     return started is not None
 
 
+def lock_running(connection: Connection, trial_id: int) -> None:
+    """Hold the row of a running trial until the transaction ends.
+
+    Raises:
+        TrialFinished: The trial is not running any more.
+    """
+    state = connection.scalar(_LOCK_TRIAL, {"trial_id": trial_id})
+    if state is not TrialState.RUNNING:
+        raise TrialFinished(f"trial {trial_id} is {'gone' if state is None else state.name}, not running")
+
+
 def finish(
-    connection: Connection,
+    connection: Writes,
     trial_id: int,
     values: Sequence[float],
     constraints: Mapping[str, float],
     user_attrs: Mapping[str, Any],
-) -> int:
-    """Write values, constraints, attributes and the state COMPLETE; returns the trial's number.
-
-    Raises:
-        TrialFinished: The trial is not running any more; nothing was written.
-    """
-    number = _lock_running(connection, trial_id)
+) -> None:
+    """Write values, constraints, attributes and the state COMPLETE of a trial that is locked by `lock_running`."""
     limits = {CONSTRAINT + name: value for name, value in constraints.items()}
     parts = _parts(Suggestion({}, {}, limits), user_attrs)
     scores = [float(value) for value in values]
     connection.execute(_FINISH, {"trial_id": trial_id, "at": _utc_now(), "values": scores, **parts})
-    return number
 
 
 def fail(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
@@ -205,7 +233,7 @@ def fail(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -
     Raises:
         TrialFinished: The trial is not running any more; nothing was written.
     """
-    _lock_running(connection, trial_id)
+    lock_running(connection, trial_id)
     _end(connection, trial_id, TrialState.FAIL, user_attrs)
 
 
@@ -272,14 +300,6 @@ def _write_attrs(connection: Connection, table: Table, trial_id: int, attrs: Map
             ),
             rows,
         )
-
-
-def _lock_running(connection: Connection, trial_id: int) -> int:
-    """Lock a trial that runs; returns its number."""
-    row = connection.execute(_LOCK_TRIAL, {"trial_id": trial_id}).one_or_none()
-    if row is None or row.state != TrialState.RUNNING:
-        raise TrialFinished(f"trial {trial_id} is {'gone' if row is None else row.state.name}, not running")
-    return int(row.number)
 
 
 def _end(connection: Connection, trial_id: int, state: TrialState, user_attrs: Mapping[str, Any]) -> None:

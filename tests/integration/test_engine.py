@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ from sqlalchemy import exc, text
 
 from storage import embedded_watch as watch
 from storage.embedded import EmbeddedPostgres
-from storage.engine import check_connection, create_engine, is_transient, open_database
+from storage.engine import CONNECTIONS, check_connection, create_engine, is_transient, open_database
 from storage.errors import DatabaseError
 from tests.support.postgres import eventually, fresh_database, shared_server, wait_until_stopped
 
@@ -120,6 +121,32 @@ def test_a_pooled_connection_that_was_cut_is_replaced_unseen(engine: sqlalchemy.
 
     with engine.connect() as connection:
         assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != first
+
+
+@pytest.mark.parametrize(("trusted_s", "asked"), [(60.0, 0), (0.0, 1)], ids=["just used", "rested"])
+def test_a_pooled_connection_is_asked_whether_it_lives_once_it_rested(
+    engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch, trusted_s: float, asked: int
+) -> None:
+    pings: list[object] = []
+    monkeypatch.setattr("storage.engine.TRUSTED_S", trusted_s)
+    monkeypatch.setattr(engine.dialect, "do_ping", pings.append)
+
+    for _ in range(2):
+        check_connection(engine)
+
+    assert len(pings) == asked
+
+
+def test_a_full_pool_passes_by_itself(engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.pool, "_timeout", 0.1)
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            stack.enter_context(engine.connect())
+        with pytest.raises(exc.TimeoutError) as caught:
+            engine.connect()
+
+    assert is_transient(caught.value)
 
 
 def test_without_a_url_the_embedded_database_is_opened_and_left(var: Path) -> None:

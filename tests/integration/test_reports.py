@@ -46,6 +46,17 @@ def test_a_completion_brings_the_epochs_that_no_renewal_brought(desk: Desk) -> N
     assert (row.epoch, row.accuracy) == (3, last.accuracy)
 
 
+def test_of_an_epoch_told_twice_the_later_counts(desk: Desk) -> None:
+    desk.start()
+    lease = desk.lease()
+    first, again = make_point(1), make_point(1).model_copy(update={"loss": 0.125})
+
+    desk.reports.renew(lease.trial_id, wire.Renewal(fence=lease.fence, epochs=(first, again)))
+
+    with desk.record.engine.connect() as connection:
+        assert leases.curve(connection, lease.trial_id) == [again.model_dump()]
+
+
 def test_a_completion_brings_the_rungs_that_were_not_taken(desk: Desk) -> None:
     desk.start()
     lease = desk.lease()

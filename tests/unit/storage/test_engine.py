@@ -83,8 +83,11 @@ def test_the_query_of_the_url_wins_and_its_options_are_added() -> None:
     assert str(arguments["options"]).endswith("-c timezone=UTC -c search_path=x")
 
 
-def test_the_pool_tests_connections_before_use() -> None:
-    assert create_engine("postgresql://me@h/d").pool._pre_ping is True
+def test_a_pool_is_bounded() -> None:
+    pool = create_engine("postgresql://me@h/d").pool
+
+    assert isinstance(pool, sqlalchemy.QueuePool)
+    assert (pool.size(), pool._max_overflow) == (12, 0)
 
 
 @pytest.mark.parametrize(
