@@ -202,10 +202,10 @@ class BudgetSpec(SpecModel):
     """When the study ends; the first limit reached counts, running trials finish."""
 
     trials: int | None = Field(default=None, ge=1, le=1_000_000)
-    epochs: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1, le=1_000_000_000)
     hours: float | None = Field(default=None, gt=0, le=1_000_000)
     max_failures: int = Field(
-        default=5, ge=1, description="Failures in a row with one message after which the study pauses."
+        default=5, ge=1, le=1_000_000, description="Failures in a row with one message after which the study pauses."
     )
 
     @model_validator(mode="after")

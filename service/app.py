@@ -17,7 +17,7 @@ from objectives.errors import ObjectivesError
 from service.auth import Auth
 from service.dashboard import Dashboard
 from service.errors import ServiceError
-from service.gate import Gate, problem
+from service.gate import PROBLEMS, Gate, problem
 from service.handout import Handout
 from service.metrics import CONTENT_TYPE, Measured, Metrics
 from service.record import Record
@@ -46,7 +46,7 @@ def create_app(
         instance: Identifies this server among those that had its address before.
         loopback_only: Refuse requests for other hosts than this machine's loopback.
     """
-    app = FastAPI(title="spikefront", version=version("spikefront"), docs_url=None, redoc_url=None)
+    app = FastAPI(title="spikefront", version=version("spikefront"), docs_url=None, redoc_url=None, responses=PROBLEMS)
     all_studies = Studies(record)
     metrics = Metrics(record)
     handout = Handout(record, metrics, ownership, lease_s=settings.lease_s, checkpoint_s=settings.checkpoint_s)
@@ -72,7 +72,9 @@ def _add_health(app: FastAPI, record: Record, instance: str) -> None:
 
 
 def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
-    @app.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+    in_text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+
+    @app.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses={200: in_text})
     def figures() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
@@ -106,6 +108,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> Response:
         return problem(error.status_code, str(error.detail))
+
+    @app.exception_handler(Exception)
+    def bug(request: Request, error: Exception) -> Response:  # raised again behind this answer, and so logged
+        return problem(500, "the server has a bug here; its log tells more")
 
     @app.exception_handler(RequestValidationError)
     def validation_error(request: Request, error: RequestValidationError) -> Response:

@@ -22,6 +22,22 @@ PUBLIC = ("/healthz", "/login", "/login.css")
 OURS = ("/v1", "/ui", "/healthz", "/login", "/logout", "/openapi.json", "/metrics")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MAX_JSON_BYTES = 8 * 1024 * 1024
+PROBLEM = "application/problem+json"
+
+_FIELDS = {"type": "string", "title": "string", "status": "integer", "detail": "string"}
+_SCHEMA = {
+    "type": "object",
+    "properties": {name: {"type": kind} for name, kind in _FIELDS.items()},
+    "required": list(_FIELDS),
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "The request is refused, and nothing of it stored.",
+        "content": {PROBLEM: {"schema": _SCHEMA}},
+    },
+    503: {"description": "The database is away for now; try again.", "content": {PROBLEM: {"schema": _SCHEMA}}},
+}
+"""What every operation may answer, as the OpenAPI document says it."""
 
 
 class Gate:
@@ -97,7 +113,7 @@ def problem(status: int, detail: str) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if status == 503:
         headers["Retry-After"] = "1"
-    return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
+    return JSONResponse(body, status_code=status, media_type=PROBLEM, headers=headers)
 
 
 async def _bounded(receive: Receive) -> Receive:

@@ -88,7 +88,9 @@ def held(lease: Lease | None, fence: int) -> Lease:
     """
     if lease is None:
         raise LeaseLost("the trial has no lease; it was removed")
-    if lease.fence != fence:
+    if fence > lease.fence:
+        raise LeaseLost(f"fence {fence} was never given; the newest is {lease.fence}")
+    if fence < lease.fence:
         raise LeaseLost(f"fence {fence} is old: {lease.worker} took the trial over with fence {lease.fence}")
     if lease.ended:
         raise LeaseLost("the trial is finished")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from objectives.acceleratorspec import ChosenAccelerator, Report
 from objectives.space import Scalar
-from objectives.spec import Study
+from objectives.spec import OBJECTIVES, Study
 
 MAX_BLOB_BYTES = 256 * 1024 * 1024
 """Largest checkpoint or set of weights that the server takes."""
 
 MAX_DEPTH = 32
+MAX_ENTRIES = 64
+MAX_HAZARDS = 10**15
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
 
@@ -37,11 +39,32 @@ def _storable_tree(value: Any, depth: int = 0) -> Any:
     return _storable(value)
 
 
+def _possible(values: dict[str, float]) -> dict[str, float]:
+    """Values of objectives as a network can have them: fronts and pages divide by them and multiply them."""
+    for name in OBJECTIVES.keys() & values.keys():
+        low, high = (0.0, 1.0) if name == "accuracy" else (1e-30, 1e30)
+        if not low <= values[name] <= high:
+            raise ValueError(f"{name}: expected {low:g} to {high:g}, got {values[name]:g}")
+    return values
+
+
+def _few(value: Any) -> Any:
+    """An object of few keys: each wrong one is a problem of its own, and a million of them would hold the server up."""
+    if isinstance(value, dict) and len(value) > MAX_ENTRIES:
+        raise ValueError(f"expected at most {MAX_ENTRIES} keys, got {len(value)}")
+    return value
+
+
 Text = Annotated[str, BeforeValidator(_storable), Field(max_length=20_000)]
 STUDY_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 StudyName = Annotated[str, Field(pattern=STUDY_NAME)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Values = dict[Annotated[str, Field(max_length=64)], float]
+Values = Annotated[
+    dict[Annotated[str, Field(max_length=64)], float],
+    BeforeValidator(_few),
+    AfterValidator(_possible),
+    Field(max_length=MAX_ENTRIES),
+]
 
 
 class Message(BaseModel):
@@ -50,11 +73,24 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class LeaseRequest(Message):
+class Request(Message):
+    """Base of what the server is sent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_keys(cls, value: Any) -> Any:
+        return _few(value)
+
+
+class LeaseRequest(Request):
     """A worker asks for something to do."""
 
     worker: Name
-    versions: dict[Annotated[str, Field(max_length=32)], Annotated[str, Field(max_length=64)]]
+    versions: Annotated[
+        dict[Annotated[str, Field(max_length=32)], Annotated[str, Field(max_length=64)]],
+        BeforeValidator(_few),
+        Field(max_length=MAX_ENTRIES),
+    ]
     study: StudyName | None = Field(default=None, description="Work for this study only.")
 
 
@@ -101,7 +137,7 @@ class Offer(Message):
     work: Annotated[Lease | Idle, Field(discriminator="task")]
 
 
-class EpochPoint(Message):
+class EpochPoint(Request):
     """One point of a learning curve."""
 
     epoch: int = Field(ge=1, le=10_000)
@@ -110,11 +146,11 @@ class EpochPoint(Message):
     seconds: float = Field(ge=0)
 
 
-class Renewal(Message):
+class Renewal(Request):
     """Still at work; brings the epochs finished since the last renewal."""
 
     fence: int = Field(ge=1)
-    epochs: tuple[EpochPoint, ...] = Field(default=(), max_length=10_000)
+    epochs: tuple[EpochPoint, ...] = Field(default=(), max_length=10_000, fail_fast=True)
 
 
 class Renewed(Message):
@@ -123,7 +159,7 @@ class Renewed(Message):
     stop: bool
 
 
-class Rung(Message):
+class Rung(Request):
     """The full objective vector at a rung."""
 
     fence: int = Field(ge=1)
@@ -139,14 +175,14 @@ class Decision(Message):
     reason: str = ""
 
 
-class Complete(Message):
+class Complete(Request):
     """The scores of a finished trial."""
 
     fence: int = Field(ge=1)
     values: Values
     fits_device: bool
     fits_budget: bool = Field(default=True, description="Whether a searched accelerator keeps the resource budget.")
-    hazards: int = Field(ge=0)
+    hazards: int = Field(ge=0, le=MAX_HAZARDS)
     on_baseline_accelerator: Values | None
     weights: Digest
     hardware_front: Digest | None = Field(
@@ -154,9 +190,20 @@ class Complete(Message):
     )
     details: Annotated[dict[str, Any], BeforeValidator(_storable_tree)]
     epochs: tuple[EpochPoint, ...] = Field(
-        default=(), max_length=10_000, description="Those finished since the last renewal."
+        default=(), max_length=10_000, fail_fast=True, description="Those finished since the last renewal."
     )
-    rungs: tuple[Rung, ...] = Field(default=(), max_length=64, description="Those that the server has not taken yet.")
+    rungs: tuple[Rung, ...] = Field(
+        default=(), max_length=64, fail_fast=True, description="Those that the server has not taken yet."
+    )
+
+    @model_validator(mode="after")
+    def _of_one_attempt(self) -> Complete:
+        for rung in self.rungs:
+            if rung.fence != self.fence:
+                raise ValueError(
+                    f"rungs: fence {rung.fence} in a report of fence {self.fence}; send the rungs of this attempt only"
+                )
+        return self
 
 
 class HardwarePoint(Message):
@@ -192,7 +239,7 @@ class FoundHardware(BaseModel):
     hardware_search: HardwareSearch
 
 
-class Tested(Message):
+class Tested(Request):
     """The scores of a trained network on the test set, or why there are none."""
 
     fence: int = Field(ge=1)
@@ -201,7 +248,7 @@ class Tested(Message):
     error: Text | None = None
 
 
-class Failed(Message):
+class Failed(Request):
     """An objective's own exception."""
 
     fence: int = Field(ge=1)
@@ -210,22 +257,24 @@ class Failed(Message):
     traceback: Text
 
 
-class Fence(Message):
+class Fence(Request):
     """The fence alone, to hand a trial back."""
 
     fence: int = Field(ge=1)
 
 
-class NewStudy(Message):
+class NewStudy(Request):
     """A study file to start (or to go on with, when it is the same)."""
 
     yaml: str = Field(max_length=262_144)
     source: str = Field(default="study.yaml", max_length=500)
 
 
-class Change(Message):
+class Change(Request):
     """Changes of the fields that do not decide results, by dotted path."""
 
-    set: dict[Annotated[str, Field(max_length=64)], Annotated[Scalar, BeforeValidator(_storable)]] = Field(
-        default_factory=dict, max_length=32
-    )
+    set: Annotated[
+        dict[Annotated[str, Field(max_length=64)], Annotated[Scalar, BeforeValidator(_storable)]],
+        BeforeValidator(_few),
+        Field(max_length=32),
+    ] = {}

@@ -63,12 +63,13 @@ class Artifacts:
             ArtifactError: The file is missing, or does not hash to `digest` any more.
         """
         target = self.path(trial_id, fence, digest)
+        name = target.relative_to(self._folder)  # a reader may be told, of whom the server's folders are no business
         try:
             data = target.read_bytes()
         except OSError as error:
-            raise ArtifactError(f"{target}: cannot be read: {error.strerror}") from error
+            raise ArtifactError(f"{name}: cannot be read: {error.strerror}") from error
         if sha256(data) != digest:
-            raise ArtifactError(f"{target}: does not hash to its name; it was torn or altered")
+            raise ArtifactError(f"{name}: does not hash to its name; it was torn or altered")
         return data
 
     def remove(self, trial_id: int, fence: int, digest: str) -> None:

@@ -15,13 +15,15 @@ from service.reports import Reports
 TrialId = Annotated[int, Path(ge=0, le=2**31 - 1)]
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 FenceHeader = Annotated[int, Header(alias="X-Fence", ge=1)]
+BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+SENT = {"requestBody": {"required": True, **BYTES}}
 
 
 def router(handout: Handout, reports: Reports) -> APIRouter:
     """Routes of the protocol between server and worker."""
     routes = APIRouter(prefix="/v1/leases", tags=["leases"])
 
-    @routes.post("", summary="Ask for something to do")
+    @routes.post("", summary="Ask for something to do", responses={200: {"model": wire.Offer}})
     def lease(message: wire.LeaseRequest) -> Response:
         offer = wire.Offer(work=handout.lease(message))
         return Response(offer.model_dump_json(by_alias=True), media_type="application/json")
@@ -34,7 +36,7 @@ def router(handout: Handout, reports: Reports) -> APIRouter:
     def rung(trial_id: TrialId, message: wire.Rung) -> wire.Decision:
         return reports.rung(trial_id, message)
 
-    @routes.put("/{trial_id}/checkpoints/{digest}", status_code=204, summary="Store a checkpoint")
+    @routes.put("/{trial_id}/checkpoints/{digest}", status_code=204, summary="Store a checkpoint", openapi_extra=SENT)
     async def checkpoint(
         request: Request,
         trial_id: TrialId,
@@ -45,17 +47,29 @@ def router(handout: Handout, reports: Reports) -> APIRouter:
         data = await _bounded(request)
         await run_in_threadpool(reports.checkpoint, trial_id, fence, epoch, digest, data)
 
-    @routes.put("/{trial_id}/weights/{digest}", status_code=204, summary="Store the trained network")
+    @routes.put(
+        "/{trial_id}/weights/{digest}", status_code=204, summary="Store the trained network", openapi_extra=SENT
+    )
     async def weights(request: Request, trial_id: TrialId, digest: Digest, fence: FenceHeader) -> None:
         data = await _bounded(request)
         await run_in_threadpool(reports.weights, trial_id, fence, digest, data)
 
-    @routes.put("/{trial_id}/hardware-front/{digest}", status_code=204, summary="Store the accelerators tried")
+    @routes.put(
+        "/{trial_id}/hardware-front/{digest}",
+        status_code=204,
+        summary="Store the accelerators tried",
+        openapi_extra=SENT,
+    )
     async def hardware_front(request: Request, trial_id: TrialId, digest: Digest, fence: FenceHeader) -> None:
         data = await _bounded(request)
         await run_in_threadpool(reports.hardware_front, trial_id, fence, digest, data)
 
-    @routes.get("/{trial_id}/blobs/{fence}/{digest}", summary="Fetch a checkpoint or weights")
+    @routes.get(
+        "/{trial_id}/blobs/{fence}/{digest}",
+        summary="Fetch a checkpoint or weights",
+        response_class=Response,
+        responses={200: BYTES},
+    )
     def blob(trial_id: TrialId, fence: Annotated[int, Path(ge=1)], digest: Digest) -> Response:
         headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
         data = reports.blob(trial_id, fence, digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -17,6 +18,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from service import wire
 from service.errors import NotFound
 from service.routes import view, words
 from service.studies import Studies
@@ -47,6 +49,8 @@ def router(studies: Studies) -> APIRouter:
     @routes.get("/ui/s/{name}")
     def study(request: Request, name: str) -> Response:
         try:
+            if not re.fullmatch(wire.STUDY_NAME, name):
+                raise NotFound(f"there is no study {name!r}")
             shown = view.study_page(studies, name, view.wanted(request.query_params))
         except NotFound:
             return _page("missing.html", status_code=404, name=name, names=studies.names())

@@ -68,11 +68,16 @@ def router(studies: Studies) -> APIRouter:
         studies.resume(name, message.set if message else None)
         return {"study": name, "state": studies.row(name).state}
 
-    @routes.get("/{name}/stream", summary="Server-sent events: status, front and new events on every change")
+    @routes.get(
+        "/{name}/stream",
+        summary="Server-sent events: status, front and new events on every change",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}},
+    )
     async def stream(request: Request, name: Name) -> StreamingResponse:
         await run_in_threadpool(studies.row, name)
         last = request.headers.get("last-event-id", "0")
-        after = int(last) if last.isdigit() and len(last) < 19 else 0
+        after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else 0
         return StreamingResponse(
             _changes(request, studies, name, after),
             media_type="text/event-stream",

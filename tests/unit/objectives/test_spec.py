@@ -129,6 +129,8 @@ def test_what_is_no_mapping_or_no_yaml(text: str, words: str) -> None:
         ("name: tpe", "name: grid", "10: search.beta: a grid needs choices, whole numbers or"),
         ("{trials: 4}", "{}", "16: budget: no limit given; set trials, epochs or hours"),
         ("{trials: 4}", "{max_failures: 2}", "16: budget: no limit given"),
+        ("{trials: 4}", "{trials: 4, max_failures: 1000001}", "16: budget.max_failures: expected less than"),
+        ("{trials: 4}", "{epochs: 1000000001}", "16: budget.epochs: expected less than or equal to"),
         ("{trials: 4}", "{hours: 1.0e+300}", "16: budget.hours: expected less than or equal to"),
         # baseline
         ("beta: 0.25", "beta: 0.99", "17: baseline.beta: 0.99 lies outside the search space; expected 0.05 to 0.95"),

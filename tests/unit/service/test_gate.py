@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from service import gate as gate_module
 from service.auth import COOKIE, Auth
-from service.gate import MAX_JSON_BYTES, Gate
+from service.gate import MAX_JSON_BYTES, PROBLEM, PROBLEMS, Gate, problem
 from service.routes import login
 
 URL = "http://127.0.0.1:8600"
@@ -233,6 +234,15 @@ def test_a_note_may_be_written_by_an_admin_only(client: Client) -> None:
     assert client.put("/api/studies/1/note", headers=ADMIN).status_code == 200
     assert client.put("/api/studies/1/note", headers=WORKER).status_code == 403
     assert client.post("/api/studies/1/note", headers=ADMIN).status_code == 403
+
+
+def test_a_problem_has_the_fields_that_the_document_says() -> None:
+    (schema,) = {repr(documented["content"][PROBLEM]["schema"]): documented["content"][PROBLEM]["schema"]
+                 for documented in PROBLEMS.values()}.values()  # fmt: skip
+    answer = problem(409, "words")
+
+    assert answer.media_type == PROBLEM
+    assert list(json.loads(answer.body)) == schema["required"] == list(schema["properties"])
 
 
 def test_every_answer_of_the_application_carries_the_headers(client: Client) -> None:

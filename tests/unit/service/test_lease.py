@@ -54,7 +54,7 @@ def test_who_was_taken_over_can_do_nothing() -> None:
 
 
 def test_a_fence_from_the_future_is_refused_too() -> None:
-    with pytest.raises(LeaseLost, match="fence 2"):
+    with pytest.raises(LeaseLost, match="fence 2 was never given; the newest is 1"):
         renew(take(None, "a", START, TTL), 2, START, TTL)
 
 

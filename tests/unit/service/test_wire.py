@@ -73,6 +73,57 @@ def test_bounds_of_an_epoch() -> None:
         _refuses(partial(wire.EpochPoint.model_validate, {**make_point().model_dump(), **fields}))
 
 
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [("accuracy", -0.01), ("accuracy", 1.01), ("accuracy", 1e308), ("latency_ms", 0), ("latency_ms", -1),
+     ("fps_per_watt", 5e-324), ("energy_uj", 1e308)],
+)  # fmt: skip
+def test_values_that_no_network_can_have_are_refused(name: str, bad: float) -> None:
+    """One of them in one report would break the pages of every study: a latency of 0 is divided by."""
+    _refuses(lambda: make_complete(values={name: bad}))
+    _refuses(lambda: make_complete(on_baseline_accelerator={name: bad}))
+    _refuses(lambda: wire.Tested(fence=1, values={name: bad}))
+    _refuses(lambda: wire.Rung(fence=1, rung=0, epoch=1, values={name: bad}))
+
+
+def test_accuracies_of_0_and_1_and_values_of_no_objective_are_taken() -> None:
+    for values in ({"accuracy": 0.0}, {"accuracy": 1.0}, {"luts": 0.0}):
+        assert make_complete(values=values).values == values
+
+
+def test_a_result_brings_rungs_of_its_own_attempt_only() -> None:
+    own, other = (wire.Rung(fence=fence, rung=0, epoch=1, values={}) for fence in (2, 1))
+    assert make_complete(rungs=(own,)).rungs == (own,)
+    _refuses(lambda: make_complete(rungs=(own, other)))
+
+
+def test_hazards_are_bounded() -> None:
+    assert make_complete(hazards=wire.MAX_HAZARDS).hazards == wire.MAX_HAZARDS
+    _refuses(lambda: make_complete(hazards=wire.MAX_HAZARDS + 1))
+
+
+MANY = {f"k{n}": "x" for n in range(1000)}
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (wire.Fence, {"fence": 1, **MANY}),
+        (wire.Renewal, {"fence": 1, "epochs": [{}] * 1000}),
+        (wire.Renewal, {"fence": 1, "epochs": [MANY] * 1000}),
+        (wire.Rung, {"fence": 1, "rung": 0, "epoch": 1, "values": MANY}),
+        (wire.LeaseRequest, {"worker": "w", "versions": dict.fromkeys(MANY, 1)}),
+        (wire.Change, {"set": {key: [] for key in MANY}}),
+    ],
+)
+def test_a_message_with_a_thousand_mistakes_is_not_answered_with_a_thousand_problems(
+    model: type[wire.Message], message: Any
+) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        model.model_validate(message)
+    assert refusal.value.error_count() < 10
+
+
 def test_free_text_is_bounded_and_storable() -> None:
     failed = wire.Failed(fence=1, error="E", message="a\0b\ud800", traceback="t")
     assert failed.message == "a\ufffdb?"
