@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -18,15 +19,22 @@ FenceHeader = Annotated[int, Header(alias="X-Fence", ge=1)]
 BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 SENT = {"requestBody": {"required": True, **BYTES}}
 
+ASKING = 4
+"""Requests for work in the making. Trials are handed out one by one: those who wait are to leave the threads of the
+server to renewals, on which the leases of all others live."""
+
 
 def router(handout: Handout, reports: Reports) -> APIRouter:
     """Routes of the protocol between server and worker."""
     routes = APIRouter(prefix="/v1/leases", tags=["leases"])
+    asking = CapacityLimiter(ASKING)
 
     @routes.post("", summary="Ask for something to do", responses={200: {"model": wire.Offer}})
-    def lease(message: wire.LeaseRequest) -> Response:
-        offer = wire.Offer(work=handout.lease(message))
-        return Response(offer.model_dump_json(by_alias=True), media_type="application/json")
+    async def lease(message: wire.LeaseRequest) -> Response:
+        def offered() -> str:
+            return wire.Offer(work=handout.lease(message)).model_dump_json(by_alias=True)
+
+        return Response(await to_thread.run_sync(offered, limiter=asking), media_type="application/json")
 
     @routes.post("/{trial_id}/renew", summary="Prolong a lease, bring the epochs since the last renewal")
     def renew(trial_id: TrialId, message: wire.Renewal) -> wire.Renewed:
