@@ -21,6 +21,7 @@ from objectives.train import Epoch, Training
 from service import versions, wire
 from service.client import Client
 from service.errors import LeaseLost, NotAllowed, NotFound, Unavailable
+from service.holding import Holding
 from service.renewal import Renewal
 from service.spool import Spool
 
@@ -86,10 +87,15 @@ class Worker:
             Conflict: The study wants other versions than those installed here.
             NotFound: There is no such study.
         """
+        with Holding(self._place.spool) as holding:
+            return self._work(holding)
+
+    def _work(self, holding: Holding) -> str:
         has_met = False
         while not self.is_stopping():
             try:
                 self._spool.deliver(self._client)
+                self._give_back_what_was_left(holding)
                 request = wire.LeaseRequest(worker=self._place.name, versions=versions.installed(), study=self._study)
                 work = self._client.lease(request)
             except Unavailable as error:
@@ -102,16 +108,30 @@ class Worker:
                 if work.finished:
                     return work.reason
                 self._stopping.wait(work.retry_s)
-            elif work.task == "test":
+                continue
+            holding.note(work)
+            if work.task == "test":
                 self._test(work)
             else:
                 self._train(work)
+            holding.clear()
         return "stopped on request"
 
     def is_stopping(self) -> bool:
         """Whether to save and end: told to, or the process that started this one is gone."""
         orphaned = self._place.parent is not None and os.getppid() != self._place.parent
         return orphaned or self._stopping.is_set()
+
+    def _give_back_what_was_left(self, holding: Holding) -> None:
+        """Hand back what an earlier process of this name held when it was killed; its results are delivered by now."""
+        if holding.left is None:
+            return
+        trial_id, fence = holding.left
+        try:
+            self._client.send(trial_id, "release", wire.Fence(fence=fence))
+        except (LeaseLost, NotFound) as error:
+            log.info("nothing to hand back: %s", error, extra={"action": "release"})
+        holding.clear()
 
     # --- one trial ---------------------------------------------------------------------------------------------
 
