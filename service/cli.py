@@ -20,7 +20,7 @@ from objectives.errors import ObjectivesError
 from service import log
 from service.cli_admin import admin
 from service.cli_hw import hw
-from service.console import Json, out, print_json, progress
+from service.console import Json, complain, flushed, news, out, print_json, progress, unwritten, write
 from service.errors import RunFailed, ServiceError, Unavailable, UsageError
 from service.interrupt import HeldBack
 from service.program import program
@@ -51,7 +51,7 @@ Sets = Annotated[
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        sys.stdout.write(f"spikefront {installed_version('spikefront')}\n")
+        write(f"spikefront {installed_version('spikefront')}\n")
         raise typer.Exit
 
 
@@ -123,8 +123,7 @@ def serve(host: Host = "127.0.0.1", port: Port = None) -> None:
         raise UsageError(f"a study server runs already at {other.url}; stop that one, or use another SPIKEFRONT_VAR")
     listener = bind(_checked(host), port)
     with open_record(_database_url(settings), settings.var) as record, serving(record, settings, listener) as running:
-        out.print(f"study server at {running.url}; log in with: {running.login_url()}", soft_wrap=True)
-        sys.stdout.flush()
+        news.print(f"study server at {running.url}; log in with: {running.login_url()}", soft_wrap=True)
         while True:
             signal.pause()
 
@@ -251,7 +250,7 @@ def export(
             return
         text = front_text(studies.front(what), form)
     if output is None:
-        sys.stdout.write(text)
+        write(text)
     else:
         output.write_text(text, encoding="utf-8")
 
@@ -291,27 +290,44 @@ def main() -> None:
     """Run the command line; our own errors become one line and an exit code."""
     log.set_up(logging.WARNING)
     signal.signal(signal.SIGTERM, _interrupt)
+    code = _ended()
+    refused = flushed()
+    if refused is not None and code in (None, 0):
+        code = _unwritten(refused)
+    sys.exit(code)
+
+
+def _ended() -> str | int | None:
+    """Run the command; its exit code, as `SystemExit` has it."""
     try:
         app()
+    except SystemExit as ended:
+        return ended.code
     except KeyboardInterrupt:
-        sys.stderr.write("spikefront: interrupted\n")
-        sys.exit(130)
+        complain("interrupted")
+        return 130
     except (RunFailed, Unavailable) as error:
-        _complain(error, 1)
+        complain(str(error))
+        return 1
     except (ServiceError, ObjectivesError, HwmodelError, StorageError) as error:
-        _complain(error, 2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        complain(str(error))
+        return 2
+    except OSError as error:
+        if flushed() is None:
+            raise  # nothing is wrong with stdout
+        return _unwritten(error)
+    return 0
+
+
+def _unwritten(error: OSError) -> int:
+    """Exit code of a command whose result could not be written; a reader that left needs no words."""
+    if not isinstance(error, BrokenPipeError):
+        complain(unwritten(error))
+    return 1
 
 
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
-
-
-def _complain(error: Exception, code: int) -> None:
-    sys.stderr.write(f"spikefront: {error}\n")
-    sys.exit(code)
 
 
 def _settings() -> Settings:

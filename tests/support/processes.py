@@ -35,6 +35,9 @@ from tests.support.postgres import eventually, is_stopped
 _PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
+FULL = Path("/dev/full")
+"""A file on a full disk: every write to it fails."""
+
 
 def prepare() -> None:
     """Runs between fork and exec: the kernel kills this process when the one that started it ends, and Ctrl-C works.
@@ -75,10 +78,15 @@ class Started:
         self.process.wait()
 
     def stdout(self) -> str:
-        return self.out.read_text(errors="replace")
+        return _read(self.out)
 
     def stderr(self) -> str:
-        return self.err.read_text(errors="replace")
+        return _read(self.err)
+
+
+def _read(path: Path) -> str:
+    """What was written to a file; nothing of a device."""
+    return path.read_text(errors="replace") if path.is_file() else ""
 
 
 @dataclass
@@ -96,10 +104,14 @@ class Place:
     settings: dict[str, str] = field(default_factory=dict)
     _started: list[Started] = field(default_factory=list)
 
-    def start(self, *words: str, **settings: str) -> Started:
-        """Start `spikefront WORDS` with this place's variables and those in `settings`."""
+    def start(self, *words: str, out: Path | None = None, err: Path | None = None, **settings: str) -> Started:
+        """Start `spikefront WORDS` with this place's variables and those in `settings`; it writes to two new files.
+
+        `out` and `err` stand in for them, such as `FULL`.
+        """
         self.var.mkdir(parents=True, exist_ok=True)
-        out, err = (self.var / f"{len(self._started)}.{name}" for name in ("out", "err"))
+        out = out or self.var / f"{len(self._started)}.out"
+        err = err or self.var / f"{len(self._started)}.err"
         with out.open("wb") as output, err.open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "service.cli", *words],
@@ -113,9 +125,9 @@ class Place:
         self._started.append(Started(process, out, err))
         return self._started[-1]
 
-    def run(self, *words: str, **settings: str) -> Started:
+    def run(self, *words: str, out: Path | None = None, err: Path | None = None, **settings: str) -> Started:
         """Start, and wait for the end."""
-        started = self.start(*words, **settings)
+        started = self.start(*words, out=out, err=err, **settings)
         started.wait()
         return started
 
