@@ -1,6 +1,7 @@
 # make demo: a real search to its end. make chaos: every fault. make test: everything that CI runs. make check: lint, types, layers.
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 1
 STAMP := .venv/.installed
 
 .PHONY: demo check test unit chaos docs chromium bench-%
@@ -21,7 +22,8 @@ unit: $(STAMP)
 	$(BIN)/pytest tests/unit
 
 chaos: $(STAMP)
-	$(BIN)/pytest tests/chaos
+	CHAOS_SEED=$(SEED) $(BIN)/pytest tests/chaos
+	$(BIN)/pytest -m full tests/unit tests/integration
 
 docs: $(STAMP)
 	$(BIN)/python docs/generate.py

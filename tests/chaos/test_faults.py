@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from storage.embedded import EmbeddedPostgres
 from tests.support.faults import FAULTS, SHORT
-from tests.support.scene import Scene
+from tests.support.scene import SEED, Scene
 
-ASKED, MANY = 24, 60
-SEEDS = range(1, 11)
+ASKED, MANY, ASKED_OF_THE_SHORT = 24, 60, 48
+SEEDS = range(10 * SEED, 10 * SEED + 10)
 FAULTS_IN_A_SEQUENCE = 8
 TELLING = (
     "kill -9 of two workers",
@@ -29,14 +29,17 @@ TELLING = (
 @pytest.mark.full
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_costs_nothing_that_was_acknowledged(
-    postgres: EmbeddedPostgres, url: str, tmp_path: Path, name: str
+    postgres: EmbeddedPostgres, url: str, tmp_path: Path, name: str, record_property: Callable[[str, object], None]
 ) -> None:
+    record_property("fault", name)
     with Scene(tmp_path / "scene", postgres, url, ASKED) as scene:
         scene.begin()
         scene.wait_for_trials(2)
+        before = scene.harm
 
         FAULTS[name](scene)
 
+        assert scene.harm > before, "the fault met nothing"
         scene.settle()
         assert scene.audit() == []
 
@@ -44,8 +47,9 @@ def test_a_fault_costs_nothing_that_was_acknowledged(
 @pytest.mark.full
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_sequence_of_faults_costs_nothing_either(
-    postgres: EmbeddedPostgres, url: str, tmp_path: Path, seed: int
+    postgres: EmbeddedPostgres, url: str, tmp_path: Path, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
+    record_property("fault", f"{FAULTS_IN_A_SEQUENCE} faults drawn with seed {seed}")
     chance = random.Random(seed)
     names = chance.choices(list(SHORT), k=FAULTS_IN_A_SEQUENCE)
     run_sequence(Scene(tmp_path / "scene", postgres, url, MANY, random=chance), names)
@@ -54,16 +58,18 @@ def test_a_sequence_of_faults_costs_nothing_either(
 def test_the_most_telling_faults_one_after_the_other_cost_nothing(
     postgres: EmbeddedPostgres, url: str, tmp_path: Path
 ) -> None:
-    run_sequence(Scene(tmp_path / "scene", postgres, url, MANY), TELLING)
+    run_sequence(Scene(tmp_path / "scene", postgres, url, ASKED_OF_THE_SHORT), TELLING, is_over=False)
 
 
-def run_sequence(made: Scene, names: Sequence[str]) -> None:
-    """Do faults with short pauses, let them settle, and audit."""
+def run_sequence(made: Scene, names: Sequence[str], *, is_over: bool = True) -> None:
+    """Do faults with short pauses, let them settle, and audit; may the study be over before the last of them?"""
     with made as scene:
         scene.begin()
         scene.wait_for_trials(1)
         for name in names:
+            before = scene.harm
             (SHORT | FAULTS)[name](scene)
+            assert is_over or scene.harm > before, f"{name}: the fault met nothing"
             scene.pause(scene.random.uniform(0.1, 1.0))
         scene.settle()
         assert scene.audit() == [], names

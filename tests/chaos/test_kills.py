@@ -16,6 +16,7 @@ import pytest
 from storage.embedded import EmbeddedPostgres
 from tests.support.postgres import eventually
 from tests.support.processes import Place, audit, wait_for
+from tests.support.scene import SEED
 from tests.support.studies import study_text
 
 ASKED = 8
@@ -47,43 +48,50 @@ def free_port() -> str:
         return str(taken.getsockname()[1])
 
 
-def kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.full)])
 def test_a_killed_worker_loses_no_trial(place: Place, seed: int) -> None:
     run = place.start("run", str(place.var / "tiny.yaml"), "--workers", "2", "--port", "0")
     place.url()
-    at_epoch = random.Random(seed).randrange(2, ASKED * TRAIN_EPOCHS // 2)
+    at_epoch = random.Random(f"{SEED} {seed}").randrange(2, ASKED * TRAIN_EPOCHS // 2)
     wait_for(place.database_url(), EPOCHS, lambda done: done >= at_epoch, f"{at_epoch} epochs are trained")
 
-    victim = random.Random(seed).choice(place.workers())
+    victim = random.Random(f"{SEED} {seed}").choice(place.workers())
     victim.kill()
 
     assert run.wait() == 0, run.stderr()
     assert max(audited(place)) <= 2
 
 
-def test_with_server_and_database_killed_resume_alone_finishes(place: Place) -> None:
-    port = free_port()  # the same one again: workers of the killed server then meet the new one, with an old token
+@pytest.mark.parametrize("is_all", [True, pytest.param(False, marks=pytest.mark.full)], ids=["all", "all but workers"])
+def test_with_everything_killed_resume_alone_finishes(place: Place, is_all: bool) -> None:
+    """As when the power fails: no lease has to expire, since local workers find out what they had held.
+
+    And with the workers spared, that meet another server with a token of the old one.
+    """
+    if is_all:
+        place.settings["LEASE_S"] = "600"
+    port = free_port()
     run = place.start("run", str(place.var / "tiny.yaml"), "--workers", "2", "--port", port)
     place.url()
-    at_epoch = random.Random(3).randrange(6, 18)
+    at_epoch = random.Random(SEED).randrange(6, 18)
     wait_for(place.database_url(), EPOCHS, lambda done: done >= at_epoch, f"{at_epoch} epochs are trained")
-    postgres = place.postgres()
+    postgres, workers = place.postgres(), [process.pid for process in place.workers()]
     assert len(postgres) > 2
+    assert len(workers) == 2
 
-    for pid in (run.pid, *postgres):
-        kill(pid)
+    for pid in (run.pid, *(workers if is_all else ())):
+        os.kill(pid, signal.SIGKILL)
+    for pid in postgres:
+        with contextlib.suppress(ProcessLookupError):  # the first one's end takes others with it
+            os.kill(pid, signal.SIGKILL)
     run.process.wait()
     eventually(lambda: not any(map(psutil.pid_exists, postgres)) or not place.postgres(), "the database is dead")
+    assert not (is_all and place.workers())
     resumed = place.start("resume", "tiny", "--workers", "2", "--port", port)
 
     assert resumed.wait() == 0, resumed.stderr()
     assert "Pareto front of tiny" in resumed.stdout()
-    audited(place)
+    assert max(audited(place)) == 2, "a trial was taken over"
     eventually(lambda: not place.workers(), "no worker of the killed server is left", 30.0)
     logs = "".join(path.read_text() for path in (place.var / "logs").iterdir())
     assert "Traceback" not in logs

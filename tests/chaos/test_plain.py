@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -16,7 +17,7 @@ from sqlalchemy import make_url
 from storage.embedded import EmbeddedPostgres
 from tests.support.faults import FAULTS, Fault
 from tests.support.plain_worker import STUDY
-from tests.support.postgres import eventually, fresh_database
+from tests.support.postgres import eventually
 from tests.support.processes import Started, prepare
 from tests.support.scene import ROOT, Member, Scene, end
 
@@ -32,20 +33,27 @@ def kill_all_for_good(scene: Scene) -> None:
 
 
 ROWS: dict[str, Fault] = {
-    "kill -9 of all workers, nobody left": kill_all_for_good,
-    **{
-        name: FAULTS[name]
-        for name in (
-            "kill -9 of two workers",
-            "SIGSTOP of two workers past their lease",
-            "Postgres restarted fast",
-            "kill -9 of Postgres, 3 s down",
-            "database link refused 3 s",
-            "commit done, reply lost",
-            "commit lost",
-        )
-    },
-}
+    name: FAULTS[name]
+    for name in (
+        "kill -9 of a worker",
+        "kill -9 of two workers",
+        "kill -9 of all workers, one new worker",
+        "kill -9 of a worker, twelve times",
+        "SIGSTOP of two workers past their lease",
+        "Postgres restarted fast",
+        "Postgres restarted immediately",
+        "kill -9 of Postgres, 3 s down",
+        "Postgres down past the leases",
+        "backends terminated",
+        "all connection slots taken",
+        "database link cut",
+        "database link refused 3 s",
+        "database link stalled 8 s",
+        "database link delayed",
+        "commit done, reply lost",
+        "commit lost",
+    )
+} | {"kill -9 of all workers, nobody for two leases": kill_all_for_good}
 
 
 class Plain(Scene):
@@ -94,11 +102,27 @@ class Plain(Scene):
         return ", ".join(words for words, is_so in found.items() if is_so)
 
 
-def run_row(name: str, folder: Path, postgres: EmbeddedPostgres, url: str) -> str:
-    with Plain(folder, postgres, url, ASKED) as scene:
+@pytest.fixture(scope="module")
+def found() -> dict[str, str]:
+    """What was found, by row."""
+    return {}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_plain_optuna_under_a_fault(
+    postgres: EmbeddedPostgres,
+    empty_url: str,
+    tmp_path: Path,
+    name: str,
+    found: dict[str, str],
+    record_property: Callable[[str, object], None],
+) -> None:
+    with Plain(tmp_path / "scene", postgres, empty_url, ASKED) as scene:
         scene.begin()
         scene.wait_for_trials(2)
+        before = scene.harm
         ROWS[name](scene)
+        assert scene.harm > before, "the fault met nothing"
         scene.to_database.heal()
 
         def is_over() -> bool:
@@ -108,19 +132,12 @@ def run_row(name: str, folder: Path, postgres: EmbeddedPostgres, url: str) -> st
         eventually(is_over, "the workers have left", SETTLE_S)
         for member in scene.members.values():
             end(member.started)
-        return scene.findings()
+        found[name] = scene.findings()
+    record_property("fault", name)
+    record_property("plain", found[name] or "nothing found")
 
 
-def test_plain_optuna_fails_rows_that_we_pass(
-    postgres: EmbeddedPostgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = {}
-    for number, name in enumerate(ROWS):
-        with fresh_database(postgres) as empty:
-            found[name] = run_row(name, tmp_path / str(number), postgres, empty)
-    with capsys.disabled():
-        print("\nplain Optuna, 24 trials asked of 3 workers:")
-        for name, words in found.items():
-            print(f"  {name:42} {words or 'nothing found'}")
-    assert found["kill -9 of all workers, nobody left"]
-    assert sum(bool(words) for words in found.values()) >= 4
+def test_plain_optuna_fails_most_rows_that_we_pass(found: dict[str, str]) -> None:
+    if found.keys() != ROWS.keys():
+        pytest.skip("the other rows were not run")
+    assert sum(map(bool, found.values())) > len(ROWS) / 2

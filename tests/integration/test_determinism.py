@@ -23,8 +23,8 @@ from service.server import bind, serving
 from service.settings import Settings
 from service.studies import Studies
 from storage.embedded import EmbeddedPostgres
+from tests.support.fated_worker import Fate, Fated
 from tests.support.postgres import eventually, fresh_database
-from tests.support.processes import Place, Started
 from tests.support.studies import study_text
 
 TRIALS = 8
@@ -68,16 +68,16 @@ class Site:
 
     record: Record
     url: str
-    place: Place
+    workers: Fated
 
-    def worker(self, number: int) -> Started:
-        """Start a worker for whatever study there is."""
-        return self.place.start("worker", "--server", self.url, "--name", f"w{number}", TOKEN="a-worker")
+    def worker(self, number: int) -> int:
+        """Start a worker for whatever study there is; its process id."""
+        return self.workers.start(Fate(f"w{number}"))
 
-    def is_waiting(self, worker: Started) -> bool:
+    def is_waiting(self, pid: int) -> bool:
         """Whether a worker has met the server."""
         port = int(self.url.rpartition(":")[2])
-        connections = psutil.Process(worker.pid).net_connections("tcp")
+        connections = psutil.Process(pid).net_connections("tcp")
         return any(connection.raddr and connection.raddr.port == port for connection in connections)
 
     def completed(self, samplers: tuple[str, ...], suffix: str) -> dict[str, Trials]:
@@ -112,24 +112,25 @@ def site(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Tem
     var = tmp_path_factory.mktemp("determinism")
     settings = Settings(var=var, token=SecretStr("an-admin"), worker_token=SecretStr("a-worker"))
     with (
+        Fated(var / "workers") as workers,
         fresh_database(postgres, template) as url,
         open_record(url, var) as record,
         serving(record, settings, bind("127.0.0.1", 0)) as running,
-        Place(var / "workers", database=url) as place,
     ):
-        yield Site(record, running.url, place)
+        workers.server = running.url, "a-worker"
+        yield Site(record, running.url, workers)
 
 
 @pytest.fixture(scope="module")
 def trials(site: Site) -> tuple[dict[str, Trials], dict[str, Trials]]:
     """The trials of the same studies, by sampler: of three workers, and of one."""
     samplers = ("random", "grid")
-    workers = [site.worker(number) for number in range(3)]
-    eventually(lambda: all(map(site.is_waiting, workers)), "three workers wait", 60.0)
+    pids = [site.worker(number) for number in range(3)]
+    eventually(lambda: all(map(site.is_waiting, pids)), "three workers wait", 60.0)
     many = site.completed(samplers, "three")
-    for worker in workers[1:]:
-        worker.process.send_signal(signal.SIGTERM)
-        assert worker.wait() == 0, worker.stderr()
+    for name in ("w1", "w2"):
+        site.workers.send(signal.SIGTERM, name)
+        assert site.workers.wait(name) == 0, site.workers.log.read_text()
     return many, site.completed(samplers, "one")
 
 

@@ -87,7 +87,9 @@ def test_it_forwards_both_ways_on_many_connections(proxy: Proxy) -> None:
 def test_a_cut_resets_what_is_open_and_takes_what_comes(proxy: Proxy) -> None:
     with connected(proxy) as link:
         assert ask(link, b"before") == b"before"
+        assert proxy.harm == 0
         proxy.cut()
+        assert proxy.harm == 2  # both sides of the one link
         with pytest.raises(ConnectionResetError):
             link.recv(4096)
     with connected(proxy) as link:
@@ -118,7 +120,7 @@ def test_a_stalled_link_takes_bytes_and_gives_them_once_it_is_healed(proxy: Prox
                 with pytest.raises(TimeoutError):
                     link.recv(4096)
                 link.settimeout(10.0)
-            assert echo.heard == b"before"
+            assert (echo.heard, proxy.harm) == (b"before", 1)  # of the new link nothing was read yet
             proxy.heal()
             assert [old.recv(4096), new.recv(4096)] == [b"during", b"during"]
 
@@ -132,6 +134,7 @@ def test_a_delay_holds_each_piece_back(proxy: Proxy) -> None:
             link.recv(4096)
         link.settimeout(10.0)
         assert link.recv(4096) == b"slow"
+        assert proxy.harm == 2
 
 
 def test_a_lost_request_never_arrives_and_the_next_one_does(proxy: Proxy, echo: Echo) -> None:
@@ -140,7 +143,7 @@ def test_a_lost_request_never_arrives_and_the_next_one_does(proxy: Proxy, echo: 
         assert ask(link, b"renew") == b"renew"
         link.sendall(b"complete")
         assert is_cut(link)
-    assert (echo.heard, proxy.dropped) == (b"renew", 1)
+    assert (echo.heard, proxy.dropped, proxy.harm) == (b"renew", 1, 1)
     with connected(proxy) as link:
         assert ask(link, b"complete") == b"complete"
 

@@ -1,4 +1,4 @@
-"""`spikefront run` and `resume` from end to end, on an embedded database of their own, with real training."""
+"""`spikefront run` and `resume` from end to end with real training; where it matters on an embedded database."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from typing import Any
 import pytest
 
 from storage.embedded import EmbeddedPostgres
-from tests.support.postgres import eventually, is_stopped
+from tests.support.postgres import eventually, fresh_database, is_stopped
 from tests.support.processes import Place, Started, audit, scalar, wait_for
 from tests.support.studies import study_text
 
 TRIALS = "SELECT count(*) FROM public.trials WHERE state IN ('COMPLETE', 'FAIL')"
 EPOCHS = "SELECT coalesce(max(epoch), 0) FROM spikefront.lease"
+CURVE = "SELECT json_agg(json_build_array(epoch, loss, accuracy) ORDER BY epoch)::text FROM spikefront.epoch"
+EPOCHS_OF_ONE = 60
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """A var folder with nothing in it."""
+    """A var folder with nothing in it, for an embedded database."""
     with Place(tmp_path / "var") as made:
+        yield made
+
+
+@pytest.fixture
+def served(url: str, tmp_path: Path) -> Iterator[Place]:
+    """A var folder with nothing in it, and a database elsewhere."""
+    with Place(tmp_path / "var", url) as made:
         yield made
 
 
@@ -41,7 +50,9 @@ def document(started: Started) -> dict[str, Any]:
 
 
 def audited(place: Place, asked: int) -> list[Any]:
-    """The trials, read on a database that is started once more for that."""
+    """The trials; an embedded database is started once more for that."""
+    if place.database is not None:
+        return audit(place.database, "tiny", asked)
     with EmbeddedPostgres(place.var / "postgres") as server:
         return audit(server.start(), "tiny", asked)
 
@@ -71,26 +82,26 @@ def test_a_run_ends_with_its_front_a_second_one_says_so_and_a_raised_budget_goes
     shown = place.run("show", "tiny", "0")
     assert (shown.process.returncode, shown.stderr()) == (0, "")
 
-    raised = place.run("resume", "tiny", "--set", "budget.trials=10", "--workers", "2", "--port", "0")
+    raised = place.run("resume", "tiny", "--set", "budget.trials=10", "--workers", "1", "--port", "0")
 
     assert raised.process.returncode == 0, raised.stderr()
     audited(place, 10)
 
 
-def test_interrupted_in_the_middle_it_is_resumed_to_exactly_the_trials_asked_for(place: Place) -> None:
-    file = written(place, budget={"trials": 8}, train={"epochs": 16, "batch": 8, "lr": 0.005})
-    run = place.start("run", file, "--workers", "2", "--port", "0", CHECKPOINT_S="0")
-    place.url()
-    wait_for(place.database_url(), TRIALS, lambda done: done >= 1, "a trial is done")
+def test_interrupted_in_the_middle_it_is_resumed_to_exactly_the_trials_asked_for(served: Place) -> None:
+    file = written(served, budget={"trials": 5}, train={"epochs": 12, "batch": 16, "lr": 0.005})
+    run = served.start("run", file, "--workers", "2", "--port", "0", CHECKPOINT_S="0")
+    served.url()
+    wait_for(served.database_url(), TRIALS, lambda done: done >= 1, "a trial is done")
 
     assert run.interrupt() == 130
     assert "interrupted; go on with: spikefront resume tiny" in run.stderr()
     assert "Traceback" not in run.stderr()
-    eventually(lambda: not place.workers(), "the workers have ended")
+    eventually(lambda: not served.workers(), "the workers have ended")
 
-    resumed = place.start("resume", "tiny", "--workers", "2", "--port", "0", "--json")
+    resumed = served.start("resume", "tiny", "--workers", "1", "--port", "0", "--json")
     assert document(resumed)["front"]
-    audited(place, 8)
+    audited(served, 5)
 
 
 def test_interrupted_while_it_starts_it_leaves_a_study_to_resume(place: Place) -> None:
@@ -109,51 +120,43 @@ def scores(place: Place) -> list[Any]:
     return [(trial.params, trial.values, trial.user_attrs["seed"]) for trial in audited(place, 1)]
 
 
-def test_a_trial_interrupted_and_resumed_is_bit_equal_to_one_that_was_not(tmp_path: Path) -> None:
+def test_a_trial_interrupted_and_resumed_is_bit_equal_to_one_that_was_not(
+    url: str, postgres: EmbeddedPostgres, template: str, tmp_path: Path
+) -> None:
     """One long trial, its worker told to save and go in the middle; the crew starts no other, `resume` does."""
-    fields = {"budget": {"trials": 1}, "train": {"epochs": 100, "batch": 8, "lr": 0.005}}
-    with Place(tmp_path / "whole") as whole, Place(tmp_path / "parted") as parted:
+    fields = {"budget": {"trials": 1}, "train": {"epochs": EPOCHS_OF_ONE, "batch": 16, "lr": 0.005}}
+    with (
+        fresh_database(postgres, template) as other,
+        Place(tmp_path / "whole", other) as whole,
+        Place(tmp_path / "parted", url) as parted,
+    ):
         plain = whole.start("run", written(whole, **fields), "--workers", "1", "--port", "0")
         run = parted.start("run", written(parted, **fields), "--workers", "1", "--port", "0", CHECKPOINT_S="0")
-        parted.url()
-        wait_for(parted.database_url(), EPOCHS, lambda epoch: epoch >= 3, "three epochs are trained")
+        wait_for(url, EPOCHS, lambda epoch: epoch >= 3, "three epochs are trained")
 
         run.process.send_signal(signal.SIGTERM)
 
         assert run.wait() == 130
         assert parted.start("resume", "tiny", "--workers", "1", "--port", "0").wait() == 0
         assert plain.wait() == 0
-        first, second = scores(whole), scores(parted)
-        assert second == first
-        assert _curve(parted) == _curve(whole)
-        went_on = re.fullmatch(
-            r"local-0 takes trial 0 over from local-0, from epoch (\d+)", _event(parted, "taken over")
-        )
-        assert went_on is not None
-        assert 3 <= int(went_on[1]) < 100
+        assert scores(parted) == scores(whole)
+        assert scalar(url, CURVE) == scalar(other, CURVE)
+    message = scalar(url, "SELECT message FROM spikefront.event WHERE kind = 'taken over'")
+    went_on = re.fullmatch(r"local-0 takes trial 0 over from local-0, from epoch (\d+)", message)
+    assert went_on is not None
+    assert 3 <= int(went_on[1]) < EPOCHS_OF_ONE
 
 
-def _event(place: Place, kind: str) -> str:
-    with EmbeddedPostgres(place.var / "postgres") as server:
-        return str(scalar(server.start(), "SELECT message FROM spikefront.event WHERE kind = :kind", kind=kind))
+def test_a_stopped_study_lets_its_run_end_well_and_leaves_its_trials_to_be_resumed(served: Place) -> None:
+    file = written(served, budget={"trials": 6}, train={"epochs": 400, "batch": 8, "lr": 0.005})
+    run = served.start("run", file, "--workers", "1", "--port", "0", LEASE_S="3")
+    served.url()
+    wait_for(served.database_url(), EPOCHS, lambda epoch: epoch >= 1, "an epoch is trained")
 
-
-def _curve(place: Place) -> list[Any]:
-    shown = place.run("show", "tiny", "0", "--json")
-    points = json.loads(shown.stdout())["curve"]
-    return [(point["epoch"], point["loss"], point["accuracy"]) for point in points]
-
-
-def test_a_stopped_study_lets_its_run_end_well_and_leaves_its_trials_to_be_resumed(place: Place) -> None:
-    file = written(place, budget={"trials": 6}, train={"epochs": 400, "batch": 8, "lr": 0.005})
-    run = place.start("run", file, "--workers", "1", "--port", "0", LEASE_S="3")
-    place.url()
-    wait_for(place.database_url(), EPOCHS, lambda epoch: epoch >= 1, "an epoch is trained")
-
-    assert place.run("stop", "tiny").process.returncode == 0
+    assert served.run("stop", "tiny").process.returncode == 0
 
     assert run.wait() == 0, run.stderr()
-    shown = json.loads(place.run("show", "tiny", "--json").stdout())
+    shown = json.loads(served.run("show", "tiny", "--json").stdout())
     assert shown["state"] == "stopped"
     assert shown["trials"]["running"] == 1
     assert all(lease["expired"] for lease in shown["running"])

@@ -1,6 +1,7 @@
 """The faults of the chaos suite, by name: each is done to a running scene, and undone before it returns.
 
-A fault returns as soon as nothing is broken any more; what it left behind is for the product to mend.
+A fault returns as soon as nothing is broken any more; what it left behind is for the product to mend. What it met
+is counted in `Scene.harm`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
 from sqlalchemy import text
 
+from tests.support.chaos_worker import seen_by
 from tests.support.postgres import dsn
 from tests.support.proxy import Proxy
 from tests.support.scene import LEASE_S, Scene
@@ -21,6 +24,7 @@ Fault = Callable[[Scene], None]
 HOUR_S = 3600
 PAST_LEASE_S = 1.5 * LEASE_S + 1.0
 SERVER_FENCE = "SELECT max(server_fence) FROM spikefront.study"
+WAITING = "SELECT count(*) FROM pg_locks WHERE relation = 'spikefront.lease'::regclass AND NOT granted"
 TERMINATE = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -32,6 +36,16 @@ def some(scene: Scene, count: int = 1) -> list[str]:
     names = sorted(name for name, member in scene.members.items() if not name.startswith("server"))
     alive = [name for name in names if scene.members[name].started.process.poll() is None]
     return scene.random.sample(alive, min(count, len(alive)))
+
+
+def wait_for_work_of(scene: Scene, prefix: str, count: int) -> None:
+    """Wait until so many processes whose names begin so have had a trial, or the study is over."""
+
+    def at_work() -> int:
+        return sum(path.stat().st_size > 0 for path in (scene.folder / "told").glob(f"{prefix}-*.jsonl"))
+
+    scene.wait(lambda: at_work() >= count or not scene.names(), f"{count} of {prefix} have had a trial")
+    scene.met += at_work() > 1
 
 
 # --- workers ---------------------------------------------------------------------------------------------------
@@ -87,14 +101,14 @@ def start_workers_of_the_same_name(scene: Scene) -> None:
     for label in ("twin-1", "twin-2"):
         if label not in scene.members:
             scene.work("w0", label=label)
-    scene.pause(1.0)
+    wait_for_work_of(scene, "w0", 3)
 
 
 def start_eight_workers_at_once(scene: Scene) -> None:
     for number in range(8):
         if f"crowd-{number}" not in scene.members:
             scene.work(f"crowd-{number}")
-    scene.pause(1.0)
+    wait_for_work_of(scene, "crowd", 8)
 
 
 def set_clocks_wrong(scene: Scene) -> None:
@@ -103,6 +117,7 @@ def set_clocks_wrong(scene: Scene) -> None:
     for name, seconds in zip(names, (-HOUR_S, HOUR_S), strict=False):
         scene.clock(name).write_text(str(seconds))
     scene.pause(LEASE_S)
+    scene.met += sum(seen_by(scene.clock(name)).exists() for name in names)
     for name in names:
         scene.clock(name).unlink()
     scene.pause(0.5)
@@ -174,18 +189,26 @@ def terminate_backends(scene: Scene) -> None:
     """Each half second, whatever they do."""
     for _ in range(6):
         with contextlib.closing(psycopg2.connect(dsn(scene.url))) as connection:
-            connection.cursor().execute(TERMINATE)
+            scene.met += _terminated(connection)
         scene.pause(0.5)
+
+
+def _terminated(connection: Any) -> int:
+    """Terminate every other backend of the database; how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(TERMINATE)
+        return int(cursor.fetchone()[0])
 
 
 def take_all_slots(scene: Scene) -> None:
     """Take every connection that Postgres gives, end the server's own, and hold on."""
     with contextlib.ExitStack() as held:
         with contextlib.closing(psycopg2.connect(dsn(scene.url))) as connection:
-            connection.cursor().execute(TERMINATE)
+            _terminated(connection)
             with contextlib.suppress(psycopg2.OperationalError):
                 while True:
                     held.enter_context(contextlib.closing(psycopg2.connect(dsn(scene.url))))
+            scene.met += 1  # none is left
         time.sleep(3.0)
 
 
@@ -194,6 +217,7 @@ def lock_the_tables(scene: Scene) -> None:
     with scene.engine.begin() as connection:
         connection.execute(text("LOCK TABLE spikefront.lease IN ACCESS EXCLUSIVE MODE"))
         time.sleep(PAST_LEASE_S)
+        scene.met += int(connection.scalar(text(WAITING)) or 0)
 
 
 def kill_everything(scene: Scene) -> None:

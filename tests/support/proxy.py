@@ -33,11 +33,12 @@ class Proxy:
         target: Host and port of the other side; may be changed, new connections go there.
         port: Where to connect to; it stays the same for the proxy's life.
         dropped: How many requests and replies were lost on purpose.
+        harm: How often a fault met something: links cut, pieces held back, requests and replies lost.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
-        self.dropped = 0
+        self.dropped = self.harm = 0
         self._delay_s = 0.0
         self._lost_requests = self._lost_replies = 0
         self._mark = b""
@@ -119,6 +120,7 @@ class Proxy:
 
     async def _cut(self) -> None:
         for writer in list(self._writers):
+            self.harm += 1
             _reset(writer)
         await asyncio.sleep(0)
 
@@ -174,6 +176,7 @@ class Proxy:
             if self._mark in data and self._lost_requests:
                 self._lost_requests -= 1
                 self.dropped += 1
+                self.harm += 1
                 return
             if self._mark in data and self._lost_replies:
                 self._lost_replies -= 1
@@ -184,6 +187,7 @@ class Proxy:
         while data := await self._piece(reader):
             if lost.is_set():
                 self.dropped += 1
+                self.harm += 1
                 return
             await _send(writer, data)
         with contextlib.suppress(OSError):
@@ -195,6 +199,7 @@ class Proxy:
             data = await reader.read(CHUNK_BYTES)
         except OSError:
             return b""
+        self.harm += bool(data) and (self._delay_s > 0 or not self._flowing.is_set())
         await asyncio.sleep(self._delay_s)
         await self._flowing.wait()
         return data

@@ -22,10 +22,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil  # type: ignore[import-untyped]
 from sqlalchemy import Engine, make_url, text
 
 from service.client import Client
@@ -44,6 +46,8 @@ ROOT = Path(__file__).parents[2]
 STUDY = "tiny"
 LEASE_S = 2.0
 SETTLE_S = 90.0
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+"""Draws victims, moments and sequences of faults."""
 STATE = "SELECT state FROM spikefront.study"
 COMPLETE = "SELECT count(*) FROM public.trials WHERE state = 'COMPLETE'"
 
@@ -71,6 +75,7 @@ class Scene:
         workers: How many at the beginning.
         logs: Folder in which workers and server write their logs; None for one in `folder`.
         server_disk, worker_disk: Small disks that the server or the workers see.
+        met: How often a fault met something that lived; `harm` adds what the links suffered.
     """
 
     folder: Path
@@ -81,9 +86,10 @@ class Scene:
     logs: Path | None = None
     server_disk: Disk | None = None
     worker_disk: Disk | None = None
-    random: random.Random = field(default_factory=lambda: random.Random(0))
+    random: random.Random = field(default_factory=lambda: random.Random(SEED))
     members: dict[str, Member] = field(default_factory=dict)
     died: list[str] = field(default_factory=list)
+    met: int = 0
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _lives: int = 0
 
@@ -142,12 +148,21 @@ class Scene:
             self.members[name].is_meant, self.members[name].is_wanted = True, again
             self.members[name].started.process.kill()
         for name in names:
-            self.members[name].started.process.wait()
+            self.met += self.members[name].started.process.wait() == -signal.SIGKILL
 
     def send(self, number: signal.Signals, *names: str) -> None:
-        """Send a signal to each, such as SIGSTOP."""
+        """Send a signal to each that lives, such as SIGSTOP; returns when those that are to stop have stopped."""
         for name in names:
-            self.members[name].started.process.send_signal(number)
+            process = self.members[name].started.process
+            self.met += process.poll() is None
+            process.send_signal(number)
+            if number == signal.SIGSTOP:
+                eventually(partial(_has_stopped, process.pid), f"{name} has stopped")
+
+    @property
+    def harm(self) -> int:
+        """How often faults have met something so far: it grows with each that was one."""
+        return self.met + self.to_server.harm + self.to_database.harm
 
     def tend(self) -> None:
         """Write down who died by itself; start again whoever is to live."""
@@ -236,6 +251,7 @@ class Scene:
         os.kill(running.pid, number)
         locks = watch.LockFiles.of(self.postgres.folder)
         eventually(lambda: watch.is_free(locks.server), "Postgres has ended", 60.0)
+        self.met += 1
         try:
             yield
         finally:
@@ -290,6 +306,14 @@ def study(asked: int) -> str:
     """The study file: four steps a trial."""
     train = {"epochs": chain.STEPS, "batch": 32, "lr": 5.0e-3}
     return study_text(STUDY, budget={"trials": asked}, train=train, sampler={"name": "random", "seed": 1})
+
+
+def _has_stopped(pid: int) -> bool:
+    """Whether a process is stopped, or has ended."""
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def free_port() -> int:
