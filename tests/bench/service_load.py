@@ -181,12 +181,12 @@ class Cost:
         """Trials per second."""
         return self.trials / self.wall_s
 
-    def words(self) -> str:
-        """Trials per second and CPU per trial."""
+    def words(self, kind: str = "trials") -> str:
+        """Trials per second and CPU per trial, or of another `kind` of turns."""
         clients, server, postgres = (
             f"{1e3 * seconds / self.trials:.1f}" for seconds in (self.clients_s, self.server_s, self.postgres_s)
         )
-        return f"{self.rate:6.1f} trials/s, CPU ms per trial: clients {clients}, server {server}, Postgres {postgres}"
+        return f"{self.rate:6.1f} {kind}/s, CPU ms each: clients {clients}, server {server}, Postgres {postgres}"
 
 
 def measured(crew: Crew, trials: int, server: list[int], postgres: Callable[[], list[int]]) -> Cost:

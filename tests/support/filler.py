@@ -91,7 +91,7 @@ def _write(
     for size in (min(_CHUNK, count - done) for done in range(0, count, _CHUNK)):
         values = scores(rng, size)
         violations = np.where(rng.uniform(size=size) < 0.1, 0.1, 0.2 - values[:, 0])
-        params = {name: _drawn(rng, distribution, size) for name, distribution in distributions.items()}
+        params = {name: drawn(rng, distribution, size) for name, distribution in distributions.items()}
         trials = _Trials(*_reserved(engine, study_id, size), params, values, violations)
         _copy(engine, _optuna_tables(study_id, trials, distributions, generations))
         yield trials
@@ -106,7 +106,7 @@ def _reserved(engine: Engine, study_id: int, count: int) -> tuple[list[int], int
     return ids, int(first or 0)
 
 
-def _drawn(rng: np.random.Generator, distribution: BaseDistribution, count: int) -> np.ndarray:
+def drawn(rng: np.random.Generator, distribution: BaseDistribution, count: int) -> np.ndarray:
     match distribution:
         case CategoricalDistribution():
             return rng.integers(len(distribution.choices), size=count).astype(float)
