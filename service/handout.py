@@ -64,6 +64,19 @@ class _Scene:
         return keys[0] if keys else None
 
 
+@dataclass(frozen=True)
+class _Granted:
+    """A lease as it is stored, and what its worker is to know."""
+
+    row: StudyRow
+    lease: LeaseRow
+    number: int
+    params: Params
+    checkpoints: tuple[wire.Blob, ...] = ()
+    weights: wire.Blob | None = None
+    accelerator: ChosenAccelerator | None = None
+
+
 class Handout:
     """Answers workers that ask for something to do.
 
@@ -116,9 +129,11 @@ class Handout:
 
     def _work_of(self, study_id: int, name: str, request: wire.LeaseRequest) -> wire.Lease | None:
         with self._one_at_a_time:
-            work = self._work(name, request) if self._ownership.has(study_id) else None
-        if work is not None:
-            self._metrics.handed_out(_kind(work))
+            granted = self._granted(name, request) if self._ownership.has(study_id) else None
+        if granted is None:
+            return None
+        work = self._offer(granted)
+        self._metrics.handed_out(_kind(work))
         return work
 
     def _rows(self, name: str | None) -> list[StudyRow]:
@@ -130,7 +145,7 @@ class Handout:
             raise NotFound(f"there is no study {name!r}")
         return [row]
 
-    def _work(self, name: str, request: wire.LeaseRequest) -> wire.Lease | None:
+    def _granted(self, name: str, request: wire.LeaseRequest) -> _Granted | None:
         study_id = -1
         try:
             with self._record.engine.begin() as connection:
@@ -167,7 +182,7 @@ class Handout:
 
     def _take_over(
         self, connection: Connection, row: StudyRow, scene: _Scene, request: wire.LeaseRequest
-    ) -> wire.Lease | None:
+    ) -> _Granted | None:
         expired = leases.first_expired(connection, row.study_id) if scene.has_expired else None
         old = expired or self._without_lease(connection, row, scene)
         if old is None:
@@ -182,7 +197,7 @@ class Handout:
             start = f"from epoch {stored[0].epoch}" if stored else "from the start"
             text = f"{request.worker} takes trial {trial.number} over from {old.worker}, {start}"
             studies.add_event(connection, row.study_id, "taken over", text, trial.number)
-        return self._offer(connection, row, new, trial.number, trial.params)
+        return self._grant(connection, row, new, trial.number, trial.params)
 
     def _without_lease(self, connection: Connection, row: StudyRow, scene: _Scene) -> LeaseRow | None:
         """A trial that runs for two lease times without a lease, as another Optuna client leaves it when it dies."""
@@ -207,7 +222,7 @@ class Handout:
 
     def _new_trial(
         self, connection: Connection, row: StudyRow, scene: _Scene, request: wire.LeaseRequest
-    ) -> wire.Lease | None:
+    ) -> _Granted | None:
         opened, waiting, now = scene.opened, scene.waiting, scene.now
         if waiting is None and not self._budget_left(connection, row, scene):
             return None
@@ -216,7 +231,9 @@ class Handout:
         try:
             with self._metrics.suggesting(opened.spec.sampler.name):
                 suggestion = opened.mirror.suggest(number, fixed)
-            epochs = opened.spec.resolve(suggestion.params).train.epochs
+            params = suggestion.params
+            spec = opened.spec.resolve(params) if waiting else opened.spec  # what people enqueue may not fit
+            epochs = int(params.get("train.epochs", spec.train.epochs))
         except (ValueError, TypeError) as error:
             if waiting is None:
                 raise
@@ -227,7 +244,9 @@ class Handout:
         lease = machine.take(None, request.worker, now, self._ttl)
         new = _new_row(key, row, "train", lease, training_seed(opened.spec, number), epochs, now)
         leases.write(connection, new)
-        return self._offer(connection, row, new, number, dict(suggestion.params), is_new=True)
+        if waiting is None:
+            return _Granted(row, new, number, dict(suggestion.params))
+        return self._grant(connection, row, new, number, dict(suggestion.params))
 
     def _refuse(
         self, connection: Connection, row: StudyRow, key: TrialKey, fixed: dict[str, Any], error: Exception
@@ -277,7 +296,12 @@ class Handout:
             opened = self._open[row.study_id] = _Open(row.settings, row.server_fence, spec, Mirror(spec))
         mirror = opened.mirror
         seen = trials.sightings(connection, row.study_id, mirror.last_id, mirror.open_ids)
-        changed = [one.trial_id for one in seen.trials if one.number >= mirror.known or one.state.is_finished()]
+        changed = []
+        for one in seen.trials:
+            if one.number >= mirror.known or (one.state.is_finished() and mirror.learns):
+                changed.append(one.trial_id)
+            elif one.state.is_finished():
+                mirror.close(one.trial_id)
         for trial in sampled_trials(connection, changed) if changed else ():
             mirror.follow(trial)
         unfinished = [one for one in seen.trials if not one.state.is_finished()]
@@ -287,7 +311,7 @@ class Handout:
 
     def _test_or_end(
         self, connection: Connection, row: StudyRow, scene: _Scene, request: wire.LeaseRequest
-    ) -> wire.Lease | None:
+    ) -> _Granted | None:
         """With the budget spent and nothing running: score the front on the test set, then complete the study."""
         if scene.unfinished:
             return None
@@ -311,7 +335,7 @@ class Handout:
 
     def _offer_test(
         self, connection: Connection, row: StudyRow, trial: Any, request: wire.LeaseRequest
-    ) -> wire.Lease | None:
+    ) -> _Granted | None:
         old = leases.locked(connection, trial._trial_id)
         if old is None:
             return None
@@ -320,40 +344,38 @@ class Handout:
         lease = machine.take(again, request.worker, now, self._ttl)
         new = replace(with_lease(old, lease, now), task="test", leased_at=now)
         leases.write(connection, new)
-        return self._offer(connection, row, new, trial.number, trial.params)
+        return self._grant(connection, row, new, trial.number, trial.params)
 
-    def _offer(
-        self,
-        connection: Connection,
-        row: StudyRow,
-        lease: LeaseRow,
-        number: int,
-        params: dict[str, Any],
-        *,
-        is_new: bool = False,
-    ) -> wire.Lease:
-        spec, weights, accelerator = study_of(row), None, None
+    # --- what a worker is told ---------------------------------------------------------------------------------
+
+    def _grant(self, connection: Connection, row: StudyRow, lease: LeaseRow, number: int, params: Params) -> _Granted:
+        """A lease of a trial that has been trained before, in part or whole."""
+        weights, accelerator = None, None
         if lease.task == "test":
             stored = leases.results(connection, [lease.trial_id])[lease.trial_id]
             weights = wire.Blob(fence=stored["weights_fence"], sha256=stored["weights_sha256"])
-            accelerator = chosen_by_trial(spec, stored["details"])
-        kept = [] if is_new else leases.checkpoints(connection, lease.trial_id)
-        blobs = [wire.Blob(fence=c.fence, sha256=c.sha256) for c in kept]
+            accelerator = chosen_by_trial(study_of(row), stored["details"])
+        kept = leases.checkpoints(connection, lease.trial_id)
+        blobs = tuple(wire.Blob(fence=blob.fence, sha256=blob.sha256) for blob in kept)
+        return _Granted(row, lease, number, params, blobs, weights, accelerator)
+
+    def _offer(self, granted: _Granted) -> wire.Lease:
+        row, lease = granted.row, granted.lease
         return wire.Lease(
             task="test" if lease.task == "test" else "train",
             study=row.name,
             trial_id=lease.trial_id,
-            number=number,
+            number=granted.number,
             fence=lease.fence,
             seed=lease.seed,
             ttl_s=self._ttl.total_seconds(),
             checkpoint_s=self._checkpoint_s,
-            spec=spec,
-            params=params,
+            spec=study_of(row),
+            params=granted.params,
             baseline_params=_baseline_params(row.settings),
-            checkpoints=tuple(blobs),
-            weights=weights,
-            accelerator=accelerator,
+            checkpoints=granted.checkpoints,
+            weights=granted.weights,
+            accelerator=granted.accelerator,
         )
 
 

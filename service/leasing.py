@@ -13,8 +13,8 @@ from service import lease as machine
 from service.errors import NotFound
 from service.record import Record
 from storage import leases
-from storage.batch import Batch
 from storage.leases import CheckpointRow, Held, LeaseRow
+from storage.statement import Batch
 
 T = TypeVar("T")
 Change = Callable[[Connection, Held], T]

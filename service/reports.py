@@ -23,9 +23,9 @@ from service.metrics import Metrics
 from service.record import Record
 from storage import leases, studies, trials
 from storage.artifacts import Artifacts
-from storage.batch import Batch, Writes
 from storage.errors import ArtifactDiskError, ArtifactError, TrialFinished
 from storage.leases import Held, LeaseRow
+from storage.statement import Batch, Writes
 from storage.studies import StudyRow
 
 T = TypeVar("T")

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
@@ -35,7 +36,10 @@ def training_seed(study: Study, number: int) -> int:
 
 
 class _Storage(optuna.storages.InMemoryStorage):
-    """Optuna's storage in memory, for one study, that takes trials over without copying them deeply."""
+    """Optuna's storage in memory, for one study, that takes trials over without copying them deeply.
+
+    A trial belongs to one thread until it has its parameters, so that these are written without a copy each.
+    """
 
     def take(self, study_id: int, trial: FrozenTrial) -> FrozenTrial:
         """Append a trial; a shallow copy, of which nothing is changed in place, becomes the storage's own."""
@@ -46,6 +50,14 @@ class _Storage(optuna.storages.InMemoryStorage):
             self._trial_id_to_study_id_and_number[own._trial_id] = (study_id, len(trials))
             trials.append(own)
         return own
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        """Write a parameter of a trial that runs."""
+        trial = self.get_trial(trial_id)
+        trial.params[param_name] = distribution.to_external_repr(param_value_internal)
+        trial.distributions[param_name] = distribution
 
 
 class Mirror:
@@ -64,6 +76,11 @@ class Mirror:
         self._tpe = TpeMemory(self._study.directions, group=has_conditions(study.search))
         self._generations = Generations()
         self._grid_points = 0
+
+    @property
+    def learns(self) -> bool:
+        """Whether suggestions depend on how earlier trials ended."""
+        return self._spec.sampler.name in ("tpe", "nsga2")
 
     @property
     def known(self) -> int:
@@ -94,6 +111,10 @@ class Mirror:
             self._storage.set_trial_state_values(own, trial.state, trial.values)
             self._notice(self._storage.get_trial(own))
             del self._open[trial._trial_id]
+
+    def close(self, trial_id: int) -> None:
+        """A trial has finished, of which a sampler that does not learn need not know more."""
+        del self._open[trial_id]
 
     def fixed(self, number: int) -> dict[str, Any]:
         """What a trial's row fixed of its parameters when it was enqueued."""

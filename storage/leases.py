@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, column, func, insert, select, text
 
 from storage import studies
-from storage.batch import Batch, Writes
+from storage.statement import Batch, Statement, Writes
 from storage.studies import StudyRow
 from storage.tables import checkpoint, epoch, lease, result, rung
 
@@ -56,34 +56,34 @@ _COLUMNS = [lease.c[name] for name in LeaseRow.__dataclass_fields__]
 _NAMES = ", ".join(LeaseRow.__dataclass_fields__)
 _NOW = text("SELECT clock_timestamp()").columns(column("now"))
 _LOCKED = text(f"SELECT {_NAMES} FROM spikefront.lease WHERE trial_id = :trial_id FOR UPDATE").columns(*_COLUMNS)
-_HELD = text(f"""
+_HELD = Statement(f"""
 WITH held AS MATERIALIZED (SELECT {_NAMES} FROM spikefront.lease WHERE trial_id = :trial_id FOR UPDATE)
 SELECT held.*, {", ".join(studies.NAMES)}, trials.number, clock_timestamp()
 FROM held JOIN public.trials USING (trial_id) JOIN spikefront.study ON study.study_id = held.study_id
-""").columns(*_COLUMNS, *studies.COLUMNS, column("number"), column("now"))
+""")
 _FIRST_EXPIRED = text(f"""
 SELECT {_NAMES} FROM spikefront.lease
 WHERE study_id = :study_id AND ended_at IS NULL AND expires_at <= clock_timestamp()
 ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """)
-_WRITE = text(f"""
+_WRITE = Statement(f"""
 INSERT INTO spikefront.lease ({_NAMES}) VALUES (:{_NAMES.replace(", ", ", :")})
 ON CONFLICT (trial_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in LeaseRow.__dataclass_fields__)}
 """)
-_WRITE_EPOCHS = text("""
+_WRITE_EPOCHS = Statement("""
 INSERT INTO spikefront.epoch (trial_id, epoch, loss, accuracy, seconds)
-SELECT :trial_id, * FROM unnest(CAST(:epoch AS integer[]), CAST(:loss AS double precision[]),
+SELECT CAST(:trial_id AS integer), * FROM unnest(CAST(:epoch AS integer[]), CAST(:loss AS double precision[]),
   CAST(:accuracy AS double precision[]), CAST(:seconds AS double precision[]))
 ON CONFLICT (trial_id, epoch)
 DO UPDATE SET loss = excluded.loss, accuracy = excluded.accuracy, seconds = excluded.seconds
 """)
-_WRITE_RUNG = text("""
+_WRITE_RUNG = Statement("""
 INSERT INTO spikefront.rung (trial_id, rung, epoch, fence, "values", decision, reason)
 VALUES (:trial_id, :rung, :epoch, :fence, CAST(:values AS jsonb), :decision, :reason)
 ON CONFLICT (trial_id, rung) DO UPDATE SET epoch = excluded.epoch, fence = excluded.fence,
   "values" = excluded."values", decision = excluded.decision, reason = excluded.reason
 """)
-_WRITE_RESULT = text("""
+_WRITE_RESULT = Statement("""
 INSERT INTO spikefront.result (trial_id, details, on_baseline_accelerator, weights_sha256, weights_fence)
 VALUES (:trial_id, CAST(:details AS jsonb), CAST(:on_baseline_accelerator AS jsonb), :weights_sha256, :weights_fence)
 ON CONFLICT (trial_id) DO UPDATE SET details = excluded.details, weights_fence = excluded.weights_fence,
@@ -106,10 +106,10 @@ def locked(connection: Connection, trial_id: int) -> LeaseRow | None:
 
 def held(connection: Connection, trial_id: int) -> Held | None:
     """The lease of a trial, locked until the transaction ends, with its study and the time."""
-    row = connection.execute(_HELD, {"trial_id": trial_id}).one_or_none()
-    if row is None:
+    found = _HELD.rows(connection, {"trial_id": trial_id})
+    if not found:
         return None
-    own, (*stored, number, now) = row[: len(_COLUMNS)], row[len(_COLUMNS) :]
+    own, (*stored, number, now) = found[0][: len(_COLUMNS)], found[0][len(_COLUMNS) :]
     return Held(LeaseRow(*own), StudyRow(*stored), number, now)
 
 
@@ -121,7 +121,7 @@ def first_expired(connection: Connection, study_id: int) -> LeaseRow | None:
 
 def write(connection: Writes, row: LeaseRow) -> None:
     """Insert or replace the row of a trial."""
-    connection.execute(_WRITE, dict(vars(row)))
+    _WRITE.write(connection, vars(row))
 
 
 def of_study(connection: Connection, study_id: int, *, is_open: bool = True) -> list[LeaseRow]:
@@ -148,7 +148,7 @@ def write_epochs(connection: Writes, trial_id: int, epochs: Sequence[Mapping[str
     if epochs:
         points = {point["epoch"]: point for point in epochs}.values()
         columns = {name: [point[name] for point in points] for name in ("epoch", "loss", "accuracy", "seconds")}
-        connection.execute(_WRITE_EPOCHS, {"trial_id": trial_id, **columns})
+        _WRITE_EPOCHS.write(connection, {"trial_id": trial_id, **columns})
 
 
 def curve(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
@@ -159,7 +159,7 @@ def curve(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
 
 def write_rung(connection: Writes, row: Mapping[str, Any]) -> None:
     """Record a rung report with its decision; a repeated report replaces itself."""
-    connection.execute(_WRITE_RUNG, {**row, "values": json.dumps(row["values"])})
+    _WRITE_RUNG.write(connection, {**row, "values": json.dumps(row["values"])})
 
 
 def rungs(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
@@ -183,7 +183,7 @@ class CheckpointRow:
 
 
 _CHECKPOINT = [checkpoint.c[name] for name in CheckpointRow.__dataclass_fields__]
-_FORGET_CHECKPOINTS = text(
+_FORGET_CHECKPOINTS = Statement(
     "DELETE FROM spikefront.checkpoint WHERE trial_id = :trial_id "
     f"RETURNING {', '.join(CheckpointRow.__dataclass_fields__)}"
 )
@@ -211,12 +211,12 @@ def drop_checkpoints(connection: Connection, checkpoint_ids: Sequence[int]) -> N
 def write_result(connection: Writes, row: Mapping[str, Any]) -> None:
     """Store what a finished trial brings beside its objective values."""
     documents = {name: json.dumps(row[name]) for name in ("details", "on_baseline_accelerator")}
-    connection.execute(_WRITE_RESULT, {**row, **documents})
+    _WRITE_RESULT.write(connection, {**row, **documents})
 
 
 def forget_checkpoints(batch: Batch, trial_id: int) -> list[CheckpointRow]:
     """Send a batch, and forget all checkpoints of a trial with it; gives them, so that their files can be removed."""
-    batch.execute(_FORGET_CHECKPOINTS, {"trial_id": trial_id})
+    batch.add(_FORGET_CHECKPOINTS, {"trial_id": trial_id})
     return [CheckpointRow(*row) for row in batch.send()]
 
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.batch import Writes
+from storage.statement import Statement, Writes
 from storage.tables import event, study
 
 
@@ -49,12 +49,12 @@ NAMES = [f"study.{name}" for name in StudyRow.__dataclass_fields__]
 # What every trial needs is put together once. Who only refers to a study, as every event does, need not wait for one
 # who holds it: therefore NO KEY.
 _BY_NAME = select(*COLUMNS).where(study.c.name == bindparam("wanted"))
-_BY_NAME_LOCKED = text(f"""
+_BY_NAME_LOCKED = Statement(f"""
 SELECT {", ".join(NAMES)} FROM spikefront.study JOIN public.studies USING (study_id)
 WHERE study.name = :wanted FOR NO KEY UPDATE
-""").columns(*COLUMNS)
+""")
 _BY_ID = select(*COLUMNS).where(study.c.study_id == bindparam("wanted"))
-_ADD_EVENT = text(
+_ADD_EVENT = Statement(
     "INSERT INTO spikefront.event (study_id, kind, message, number) VALUES (:study_id, :kind, :message, :number)"
 )
 
@@ -70,8 +70,9 @@ def by_name(connection: Connection, name: str, *, lock: bool = False) -> StudyRo
 
     With `lock` its row and Optuna's are held until the transaction ends: nobody else changes it or creates trials.
     """
-    row = connection.execute(_BY_NAME_LOCKED if lock else _BY_NAME, {"wanted": name}).one_or_none()
-    return None if row is None else StudyRow(*row)
+    wanted = {"wanted": name}
+    found = _BY_NAME_LOCKED.rows(connection, wanted) if lock else connection.execute(_BY_NAME, wanted).all()
+    return StudyRow(*found[0]) if found else None
 
 
 def by_id(connection: Connection, study_id: int) -> StudyRow:
@@ -103,7 +104,7 @@ class Event:
 def add_event(connection: Writes, study_id: int, kind: str, message: str, number: int | None = None) -> None:
     """Append to the study's log."""
     row = {"study_id": study_id, "kind": kind, "message": message, "number": number}
-    connection.execute(_ADD_EVENT, row)
+    _ADD_EVENT.write(connection, row)
 
 
 def events(connection: Connection, study_id: int, *, after: int = 0, limit: int = 200) -> list[Event]:

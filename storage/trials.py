@@ -16,11 +16,11 @@ from typing import Any
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, column, func, select, text
+from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from storage.batch import Writes
 from storage.errors import TrialFinished
+from storage.statement import Statement, Writes
 
 _studies: Table = models.StudyModel.__table__
 _trials: Table = models.TrialModel.__table__
@@ -70,11 +70,10 @@ class Sightings:
 
 
 # Each is one statement, written out: a trial costs as few round trips as its locks allow, and no SQL is put together
-# for it; their columns are named in their order, so that SQLAlchemy works out only once how to read them. A trial's
-# parts may refer to a row of the same statement, for foreign keys are checked at its end.
+# for it. A trial's parts may refer to a row of the same statement, for foreign keys are checked at its end.
 _LOCK = text("SELECT study_id FROM public.studies WHERE study_id = :study_id FOR NO KEY UPDATE")
 
-_SIGHTINGS = text("""
+_SIGHTINGS = Statement("""
 SELECT at.now, at.has_expired, seen.trial_id, seen.number, seen.state, seen.datetime_start
 FROM (SELECT clock_timestamp() AS now, EXISTS (
     SELECT FROM spikefront.lease WHERE study_id = :study_id AND ended_at IS NULL AND expires_at <= clock_timestamp()
@@ -84,14 +83,7 @@ LEFT JOIN (
   UNION ALL
   SELECT trial_id, number, state, datetime_start FROM public.trials WHERE trial_id = ANY(CAST(:open_ids AS integer[]))
 ) AS seen ON true ORDER BY seen.number
-""").columns(
-    column("now"),
-    column("has_expired"),
-    _trials.c.trial_id,
-    _trials.c.number,
-    _trials.c.state,
-    _trials.c.datetime_start,
-)
+""")
 
 _PARTS = """
 , params AS (
@@ -112,25 +104,25 @@ _PARTS = """
 SELECT trial_id FROM trial
 """
 
-_CREATE = text(
+_CREATE = Statement(
     """
 WITH trial AS (
   INSERT INTO public.trials (study_id, number, state, datetime_start) VALUES (:study_id, :number, 'RUNNING', :at)
   RETURNING trial_id
 )"""
     + _PARTS
-).columns(_trials.c.trial_id)
+)
 
-_START = text(
+_START = Statement(
     """
 WITH trial AS (
   UPDATE public.trials SET state = 'RUNNING', datetime_start = :at
   WHERE trial_id = :trial_id AND state = 'WAITING' RETURNING trial_id
 )"""
     + _PARTS
-).columns(_trials.c.trial_id)
+)
 
-_FINISH = text(
+_FINISH = Statement(
     """
 WITH trial AS (
   UPDATE public.trials SET state = 'COMPLETE', datetime_complete = :at WHERE trial_id = :trial_id RETURNING trial_id
@@ -142,7 +134,7 @@ WITH trial AS (
     + _PARTS
 )
 
-_LOCK_TRIAL = text("SELECT state FROM public.trials WHERE trial_id = :trial_id FOR UPDATE").columns(_trials.c.state)
+_LOCK_TRIAL = Statement("SELECT state FROM public.trials WHERE trial_id = :trial_id FOR UPDATE")
 
 
 def lock_study(connection: Connection, study_id: int) -> None:
@@ -157,9 +149,14 @@ def sightings(connection: Connection, study_id: int, last_id: int, open_ids: Seq
     a short one.
     """
     values = {"study_id": study_id, "last_id": last_id, "open_ids": list(open_ids)}
-    found = connection.execute(_SIGHTINGS, values).all()
+    found = _SIGHTINGS.rows(connection, values)
     now, has_expired, *_ = found[0]
-    return Sightings([Sighting(*row[2:]) for row in found if row.trial_id is not None], now, has_expired)
+    seen = [
+        Sighting(trial_id, number, TrialState[state], started)
+        for _, _, trial_id, number, state, started in found
+        if trial_id is not None
+    ]
+    return Sightings(seen, now, has_expired)
 
 
 def count(connection: Connection, study_id: int, *states: TrialState) -> int:
@@ -175,8 +172,7 @@ def create(
 ) -> TrialKey:
     """Create a running trial with its parameters; `number` counts the trials before it, with the study's row locked."""
     parts = _parts(suggestion, user_attrs)
-    trial_id = connection.scalar(_CREATE, {"study_id": study_id, "number": number, "at": _utc_now(), **parts})
-    assert trial_id is not None
+    ((trial_id,),) = _CREATE.rows(connection, {"study_id": study_id, "number": number, "at": _utc_now(), **parts})
     return TrialKey(trial_id, number)
 
 
@@ -198,8 +194,8 @@ def start_waiting(connection: Connection, key: TrialKey, suggestion: Suggestion,
     Returns:
         False when it is not waiting any more; nothing was written.
     """
-    started = connection.scalar(_START, {"trial_id": key.trial_id, "at": _utc_now(), **_parts(suggestion, user_attrs)})
-    return started is not None
+    parts = _parts(suggestion, user_attrs)
+    return bool(_START.rows(connection, {"trial_id": key.trial_id, "at": _utc_now(), **parts}))
 
 
 def lock_running(connection: Connection, trial_id: int) -> None:
@@ -208,9 +204,9 @@ def lock_running(connection: Connection, trial_id: int) -> None:
     Raises:
         TrialFinished: The trial is not running any more.
     """
-    state = connection.scalar(_LOCK_TRIAL, {"trial_id": trial_id})
-    if state is not TrialState.RUNNING:
-        raise TrialFinished(f"trial {trial_id} is {'gone' if state is None else state.name}, not running")
+    found = _LOCK_TRIAL.rows(connection, {"trial_id": trial_id})
+    if found != [("RUNNING",)]:
+        raise TrialFinished(f"trial {trial_id} is {found[0][0] if found else 'gone'}, not running")
 
 
 def finish(
@@ -224,7 +220,7 @@ def finish(
     limits = {CONSTRAINT + name: value for name, value in constraints.items()}
     parts = _parts(Suggestion({}, {}, limits), user_attrs)
     scores = [float(value) for value in values]
-    connection.execute(_FINISH, {"trial_id": trial_id, "at": _utc_now(), "values": scores, **parts})
+    _FINISH.write(connection, {"trial_id": trial_id, "at": _utc_now(), "values": scores, **parts})
 
 
 def fail(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
