@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -76,6 +77,7 @@ lease = Table(
     _instant("leased_at", now=True),
     _instant("expires_at"),
     _instant("ended_at", nullable=True),  # null while the trial (or its test) is open
+    Index("lease_open", "study_id", postgresql_where=text("ended_at IS NULL")),
     CheckConstraint("task in ('train', 'test')", name="lease_task"),
     CheckConstraint("fence > 0", name="lease_fence"),
 )

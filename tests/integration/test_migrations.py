@@ -1,8 +1,9 @@
 """Each migration, up, on a database that the version before it filled: nothing of it changes, and its study goes on.
 
 `filled/REVISION.sql` is what `pg_dump --inserts` made of such a database, without comments and settings: the study
-`tiny` with complete trials, a failed one and one that was handed back in its training, the complete study `done`, and
-the study `theirs` of another Optuna client. A new migration comes with the file of the revision before it.
+`tiny`, running or stopped, with complete trials, a failed one and one that was handed back in its training, the
+complete study `done`, and the study `theirs` of another Optuna client. A new migration comes with the file of the
+revision before it.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ def test_a_study_begun_by_the_version_before_goes_on_after_the_migration(
         assert desk.studies.status("done").state == "complete"
         desk.studies.resume("tiny", {"versions": "any"})
         handed_back = desk.lease(worker="newer")
-        assert (handed_back.number, handed_back.fence, len(handed_back.checkpoints)) == (3, 2, 2)
+        assert (handed_back.number, len(handed_back.checkpoints)) == (3, 2)
+        assert handed_back.fence > 1
         desk.serve(handed_back)
         desk.drain()
 

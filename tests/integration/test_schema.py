@@ -20,6 +20,8 @@ from storage.tables import SCHEMA, VERSION_TABLE, metadata
 from tests.support.postgres import execute
 from tests.support.processes import scalar
 
+NEWEST = "0003"
+
 
 @pytest.fixture
 def engine(empty_url: str) -> Iterator[Engine]:
@@ -43,7 +45,7 @@ def test_six_at_once_make_one_set_of_tables_in_an_empty_database(empty_url: str)
     for engine in engines:
         engine.dispose()
 
-    assert revisions(empty_url) == (*OPTUNA_REVISIONS, "0002")
+    assert revisions(empty_url) == (*OPTUNA_REVISIONS, NEWEST)
     assert scalar(empty_url, "SELECT count(*) FROM public.alembic_version") == 1
     assert scalar(empty_url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
 
@@ -55,7 +57,7 @@ def test_a_second_migration_changes_nothing(engine: Engine, empty_url: str) -> N
     migrate(engine, empty_url)
 
     assert optuna.get_all_study_names(empty_url) == ["kept"]
-    assert revisions(empty_url) == (*OPTUNA_REVISIONS, "0002")
+    assert revisions(empty_url) == (*OPTUNA_REVISIONS, NEWEST)
 
 
 def test_a_database_that_optuna_made_is_taken_as_it_is(engine: Engine, empty_url: str) -> None:
@@ -70,7 +72,7 @@ def test_a_newer_revision_of_ours_is_refused_and_left_alone(engine: Engine, empt
     migrate(engine, empty_url)
     scalar(empty_url, f"UPDATE {SCHEMA}.{VERSION_TABLE} SET version_num = '9999' RETURNING 1")
 
-    with pytest.raises(SchemaError, match=r"revision 9999, newer than 0002, .*; install a newer"):
+    with pytest.raises(SchemaError, match=rf"revision 9999, newer than {NEWEST}, .*; install a newer"):
         migrate(engine, empty_url)
 
     assert revisions(empty_url)[1] == "9999"
@@ -108,7 +110,7 @@ def test_an_optuna_client_whose_user_is_called_like_our_schema_still_works(engin
 
     assert len(optuna.load_study(study_name="theirs", storage=empty_url).trials) == 2
     migrate(engine, empty_url)
-    assert revisions(empty_url) == (*OPTUNA_REVISIONS, "0002")
+    assert revisions(empty_url) == (*OPTUNA_REVISIONS, NEWEST)
 
 
 def test_another_user_without_rights_beyond_its_database_can_migrate(
@@ -122,7 +124,7 @@ def test_another_user_without_rights_beyond_its_database_can_migrate(
 
     migrate(engine, theirs)
 
-    assert revisions(theirs) == (*OPTUNA_REVISIONS, "0002")
+    assert revisions(theirs) == (*OPTUNA_REVISIONS, NEWEST)
     engine.dispose()
 
 
