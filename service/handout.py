@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from service.errors import Conflict, NotFound, Unavailable
 from service.fronts import baseline_of, feasible_front
 from service.leasing import lease_of, with_lease
 from service.metrics import Metrics
+from service.pacing import Pacing
 from service.record import Record
 from service.samplers import Mirror, training_seed
 from storage import leases, studies, trials
@@ -30,8 +32,6 @@ from storage.leases import LeaseRow
 from storage.ownership import Ownership
 from storage.studies import StudyRow
 from storage.trials import Sighting, Suggestion, TrialKey
-
-IDLE_RETRY_S = 0.5
 
 
 @dataclass
@@ -97,6 +97,7 @@ class Handout:
         self._checkpoint_s = checkpoint_s
         self._open: dict[int, _Open] = {}
         self._one_at_a_time = threading.Lock()
+        self._pacing = Pacing()
 
     def lease(self, request: wire.LeaseRequest) -> wire.Lease | wire.Idle:
         """The next thing to do for a worker, from the oldest study that has some.
@@ -120,7 +121,7 @@ class Handout:
             rows = self._rows(request.study)
         finished = request.study is not None and rows[0].state != "running"
         reason = f"{rows[0].state}: {rows[0].reason}" if finished else ""
-        return wire.Idle(retry_s=IDLE_RETRY_S, finished=finished, reason=reason)
+        return wire.Idle(retry_s=self._pacing.wait_s(time.monotonic()), finished=finished, reason=reason)
 
     def _opened(self, name: str | None) -> tuple[int, str] | None:
         """Id and name of a study that this server hands out already: its row need not be read to ask it."""

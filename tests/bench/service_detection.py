@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.handout import IDLE_RETRY_S
+from service.pacing import LEAST_S
 from tests.bench.bars import Bar
 from tests.bench.service_place import Site, opened_site
 from tests.support.fated_worker import Fate, Fated
@@ -62,7 +62,7 @@ class Chain:
     def passed_on(self, holder: str, number: signal.Signals) -> tuple[str, float]:
         """End the holder in the presence of an idle worker; its name, and the seconds until it has the lease."""
         heir = self.hold()
-        time.sleep(2 * IDLE_RETRY_S)  # it is there, and asks
+        time.sleep(2 * LEAST_S)  # it is there, and asks
         began = time.time()
         self.workers.send(number, holder)
         return heir, self._leased_after(heir, began)
