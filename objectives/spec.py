@@ -186,8 +186,14 @@ class ConstraintsSpec(SpecModel):
 class SamplerSpec(SpecModel):
     """Who suggests parameters."""
 
-    name: Literal["tpe", "nsga2", "random", "grid"] = "tpe"
+    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "tpe"
     seed: int = Field(default=0, ge=0)
+    limit_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=3600,
+        description="With `gp`: once a suggestion took longer than this [s], TPE makes those that follow.",
+    )
 
 
 class StoppingSpec(SpecModel):

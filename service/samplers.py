@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import itertools
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.space import Choice, Domain, Integer, Log, Params, Range, Scalar, dimensions, has_conditions, walk
 from objectives.spec import Study
-from service.nsga2 import Generations, WarmNSGA2
+from service.nsga import Generations, WarmNSGA2, WarmNSGA3
+from service.qmc import NumberedQMC
 from service.tpe import TpeMemory, WarmTPE
 from storage.trials import Suggestion
 
@@ -74,13 +76,15 @@ class Mirror:
         self._ids: list[int] = []  # Optuna's trial id in the database, by number
         self._open: dict[int, int] = {}  # database id -> number, of trials that are not finished
         self._tpe = TpeMemory(self._study.directions, group=has_conditions(study.search))
-        self._generations = Generations()
+        genetic = WarmNSGA3 if study.sampler.name == "nsga3" else WarmNSGA2
+        self._generations = Generations(genetic._get_generation_key())
+        self._is_slow = False
         self._grid_points = 0
 
     @property
     def learns(self) -> bool:
         """Whether suggestions depend on how earlier trials ended."""
-        return self._spec.sampler.name in ("tpe", "nsga2")
+        return self._spec.sampler.name not in ("random", "grid", "qmc")
 
     @property
     def known(self) -> int:
@@ -126,7 +130,9 @@ class Mirror:
         An enqueued trial is known to the mirror already; any other is the next number.
         """
         storage, study = self._storage, self._study
-        study.sampler = self._sampler(number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.sampler = self._sampler(number)
         if number < len(self._ids):
             trial_id = self._own_id(number)
             storage.set_trial_state_values(trial_id, TrialState.RUNNING)
@@ -137,10 +143,12 @@ class Mirror:
             fixed = grid_point(self._spec, self._grid_points)
         if fixed:
             storage.set_trial_system_attr(trial_id, "fixed_params", dict(fixed))
+        began = time.monotonic()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             trial = optuna.Trial(study, trial_id)
             params = walk(self._spec.search, lambda name, domain: _pick(trial, name, domain))
+        self._is_slow = self._is_slow or time.monotonic() - began > self._spec.sampler.limit_s
         frozen = storage.get_trial(trial_id)
         self._notice(frozen)
         attrs = {key: value for key, value in frozen.system_attrs.items() if key != "fixed_params"}
@@ -162,9 +170,9 @@ class Mirror:
     def _notice(self, trial: FrozenTrial) -> None:
         """Tell the sampler's memory of a trial that is new, runs with its parameters, or has finished."""
         match self._spec.sampler.name:
-            case "tpe":
+            case "tpe" | "gp":
                 self._tpe.see(trial)
-            case "nsga2":
+            case "nsga2" | "nsga3":
                 self._generations.see(trial)
             case "grid":
                 self._grid_points = max(self._grid_points, trial.system_attrs.get(GRID_INDEX, -1) + 1)
@@ -172,12 +180,17 @@ class Mirror:
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         seed = int(seed_sequence(self._spec.sampler.seed, number, stream=1).generate_state(1)[0])
         match self._spec.sampler.name:
-            case "tpe":
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", ExperimentalWarning)
-                    return WarmTPE(self._tpe, seed=seed)
+            case "gp" if not self._is_slow:
+                return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+            case "tpe" | "gp":
+                return WarmTPE(self._tpe, seed=seed)
             case "nsga2":
                 return WarmNSGA2(self._generations, seed=seed)
+            case "nsga3":
+                return WarmNSGA3(self._generations, seed=seed, study_seed=self._spec.sampler.seed)
+            case "qmc":
+                space = {name: _distribution(domain) for name, domain in self._spec.search.items()}
+                return NumberedQMC(space, number, seed=self._spec.sampler.seed, own_seed=seed)
             case "random" | "grid":
                 return optuna.samplers.RandomSampler(seed=seed)
 
@@ -202,3 +215,17 @@ def _pick(trial: optuna.Trial, name: str, domain: Domain) -> Scalar:
             return trial.suggest_int(name, int(low), int(high), step=domain.step)
         case Choice():
             return cast(Scalar, trial.suggest_categorical(name, domain.options))
+
+
+def _distribution(domain: Domain) -> BaseDistribution:
+    """As `_pick` lets Optuna make it."""
+    match domain:
+        case Range():
+            return FloatDistribution(*domain.range, step=domain.step)
+        case Log():
+            return FloatDistribution(*domain.log, log=True)
+        case Integer():
+            low, high = domain.corners()
+            return IntDistribution(int(low), int(high), step=domain.step)
+        case Choice():
+            return CategoricalDistribution(domain.options)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import qmc
 
 from objectives.space import grid_size
 from objectives.spec import Study
@@ -17,7 +18,7 @@ from service.samplers import GRID_INDEX, Mirror, grid_point, training_seed
 from storage.trials import CONSTRAINT, Suggestion
 from tests.support.studies import make_study
 
-SAMPLERS = ("tpe", "nsga2", "random", "grid")
+SAMPLERS = ("tpe", "nsga2", "nsga3", "qmc", "random", "grid")
 FLAT: Mapping[str, Any] = {
     "beta": {"range": [0.0, 1.0], "step": 0.25},
     "train.epochs": {"int": [1, 4]},
@@ -228,3 +229,26 @@ def test_distributions_are_those_of_the_suggestions() -> None:
     assert suggestion.distributions["train.lr"] == FloatDistribution(1e-3, 1e-1, log=True)
     assert suggestion.distributions["train.epochs"] == IntDistribution(1, 4)
     assert suggestion.distributions["surrogate"] == CategoricalDistribution(("fast_sigmoid", "atan"))
+
+
+def test_qmc_covers_the_space_more_evenly_than_random() -> None:
+    space = {"beta": {"range": [0.0, 1.0]}, "threshold": {"range": [0.5, 1.5]}}
+
+    def discrepancy(name: str) -> float:
+        params = Desk(_study(name, space)).play(64)
+        return float(qmc.discrepancy([[point["beta"], point["threshold"] - 0.5] for point in params]))
+
+    assert discrepancy("qmc") < discrepancy("random") / 4
+
+
+def test_a_gaussian_process_suggests_and_repeats_itself() -> None:
+    first, again = (Desk(_study("gp", FLAT)).play(16) for _ in range(2))
+
+    assert first == again
+    assert first != Desk(_study("tpe", FLAT)).play(16)
+
+
+def test_a_gaussian_process_that_is_too_slow_hands_over_to_tpe() -> None:
+    slow = make_study(sampler={"name": "gp", "seed": 3, "limit_s": 1e-9}, search=dict(FLAT), baseline={})
+
+    assert Desk(slow).play(24)[1:] == Desk(_study("tpe", FLAT)).play(24)[1:]
