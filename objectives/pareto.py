@@ -82,6 +82,12 @@ def change(name: str, value: float, baseline: float) -> float:
     return (value - baseline) * 100 if name == "accuracy" else (value / baseline - 1) * 100
 
 
+def losses_of(vectors: Sequence[Mapping[str, float]], objectives: Sequence[str]) -> Values:
+    """Objective vectors by name as `(points, objectives)`, all to be minimised."""
+    values = np.array([[vector[name] for name in objectives] for vector in vectors], dtype=np.float64)
+    return values * _signs(objectives)
+
+
 def _signs(objectives: Sequence[str]) -> Values:
     """Factor that turns each objective into one to be minimised."""
     return np.array([-1.0 if OBJECTIVES[name] == "maximize" else 1.0 for name in objectives])

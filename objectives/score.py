@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from hwmodel.simulate import Simulation, simulate
@@ -80,6 +81,36 @@ def score(
         on_baseline_accelerator=_on_baseline(study, baseline, seen),
         hardware_front=None if found is None else dump(found.front),
     )
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The best that a trial can come to.
+
+    Attributes:
+        values: As of a `Score`, with accuracy 1.
+        fits_device: Whether its accelerator fits the device.
+    """
+
+    values: dict[str, float]
+    fits_device: bool
+
+
+def bound(study: Study, network: SpikingNetwork, images: Tensor, labels: Tensor, *, seed: int) -> Bound | None:
+    """What a network would score that is right about every image `(N, C, H, W)` and silent behind its first layer.
+
+    Spikes never save cycles or energy in the modes `ideal` and `tlm`; what the first layer sees does not depend on
+    training. None in `rtl`, whose races may reward lost spikes, and where trials search accelerators.
+
+    Raises:
+        As `score`.
+    """
+    if study.accelerator.mode == "rtl" or study.accelerator.search is not None:
+        return None
+    encoding = "rate" if _is_recoded(study) else study.encoding
+    first, *behind = record(network, images, labels, encoding=encoding, seed=seed).counts
+    simulation = simulate(accelerator_of(study), [first, *map(np.zeros_like, behind)])
+    return Bound({"accuracy": 1.0, **_hardware(simulation)}, simulation.fits_device)
 
 
 def score_test(study: Study, weights: bytes, data: Dataset, seed: int, baseline: Study | None = None) -> Score:

@@ -197,11 +197,16 @@ class SamplerSpec(SpecModel):
 
 
 class StoppingSpec(SpecModel):
-    """When a trial reports its full objective vector: rungs at epochs `grace_epochs * reduction^k`."""
+    """Which trials end before their last epoch; they report all objectives at epochs `grace_epochs * reduction^k`."""
 
-    name: Literal["none"] = "none"
+    name: Literal["none", "moasha", "median-front"] = "none"
     reduction: int = Field(default=3, ge=2)
     grace_epochs: int = Field(default=1, ge=1)
+    spare: int = Field(
+        default=10,
+        ge=0,
+        description="One in so many trials is trained to its end though it loses, to measure wrong stops; 0 for none.",
+    )
 
 
 class BudgetSpec(SpecModel):

@@ -19,6 +19,7 @@ from service.dashboard import Dashboard
 from service.errors import ServiceError
 from service.gate import PROBLEMS, Gate, problem
 from service.handout import Handout
+from service.judging import Judging
 from service.metrics import CONTENT_TYPE, Measured, Metrics
 from service.record import Record
 from service.reports import Reports
@@ -50,8 +51,9 @@ def create_app(
     all_studies = Studies(record)
     metrics = Metrics(record)
     handout = Handout(record, metrics, ownership, lease_s=settings.lease_s, checkpoint_s=settings.checkpoint_s)
-    reports = Reports(record, metrics, Artifacts(settings.var / "artifacts"), lease_s=settings.lease_s)
-    app.include_router(leases.router(handout, reports))
+    artifacts = Artifacts(settings.var / "artifacts")
+    reports = Reports(record, metrics, artifacts, lease_s=settings.lease_s)
+    app.include_router(leases.router(handout, reports, Judging(record, artifacts)))
     app.include_router(studies.router(all_studies))
     app.include_router(pages.router(all_studies))
     app.include_router(login.router(auth))

@@ -74,6 +74,11 @@ class Client:
         answer = self._call("POST", f"/v1/leases/{trial_id}/rungs", patience_s, content=message.model_dump_json())
         return _read(wire.Decision, answer)
 
+    def gate(self, trial_id: int, message: wire.Bound, *, patience_s: float | None = None) -> wire.Decision:
+        """Ask, before training, whether a trial is worth it."""
+        answer = self._call("POST", f"/v1/leases/{trial_id}/gate", patience_s, content=message.model_dump_json())
+        return _read(wire.Decision, answer)
+
     def checkpoint(self, lease: wire.Lease, epoch: int, data: bytes, *, patience_s: float | None = None) -> None:
         """Store a checkpoint."""
         path = f"/v1/leases/{lease.trial_id}/checkpoints/{_digest(data)}?epoch={epoch}"

@@ -45,7 +45,7 @@ def under_lease(record: Record, trial_id: int, fence: int, change: Change[T]) ->
         LeaseLost: The fence is old, or the trial is finished.
     """
     with record.engine.begin() as connection:
-        held = _held(connection, trial_id)
+        held = held_lease(connection, trial_id)
         machine.held(lease_of(held.row), fence)
         return change(connection, held)
 
@@ -66,7 +66,7 @@ def end_lease(
         LeaseLost: The fence is old, or the trial was finished with another outcome.
     """
     with record.engine.begin() as connection:
-        held = _held(connection, trial_id)
+        held = held_lease(connection, trial_id)
         row = held.row
         if row.ended_at is not None and row.fence == fence and is_same(connection, held):
             return None
@@ -77,7 +77,12 @@ def end_lease(
         return leases.forget_checkpoints(batch, trial_id)
 
 
-def _held(connection: Connection, trial_id: int) -> Held:
+def held_lease(connection: Connection, trial_id: int) -> Held:
+    """The locked lease of a trial.
+
+    Raises:
+        NotFound: There is none.
+    """
     held = leases.held(connection, trial_id)
     if held is None:
         raise NotFound(f"trial {trial_id} has no lease; it was never handed out, or its study was deleted")

@@ -34,7 +34,7 @@ class Renewal:
         self._sending = threading.Lock()
         self._news, self._hurry, self._end = threading.Event(), threading.Event(), threading.Event()
         self._stop = False
-        self._lost = ""
+        self._lost = self._stopped = ""
         self._thread = threading.Thread(target=self._run, name=f"renewal-{lease.number}", daemon=True)
 
     def __enter__(self) -> Renewal:
@@ -55,9 +55,14 @@ class Renewal:
         return self._lost
 
     @property
+    def stopped(self) -> str:
+        """Why the trial was stopped at a rung, which has ended it; empty while it goes on."""
+        return self._stopped
+
+    @property
     def interrupts(self) -> bool:
-        """Whether training is to end now: the lease is lost, or the server wants the trial back."""
-        return self._stop or bool(self._lost)
+        """Whether training is to end now: the lease is lost, the trial is stopped, or the server wants it back."""
+        return self._stop or bool(self._lost or self._stopped)
 
     def add(self, point: wire.EpochPoint) -> None:
         """A finished epoch, to be sent with the next renewal."""
@@ -98,16 +103,18 @@ class Renewal:
 
     def _report(self, patience_s: float | None) -> None:
         with self._sending:
-            while self._rungs:
-                self._client.rung(self._lease.trial_id, self._rungs[0], patience_s=patience_s)
+            while self._rungs and not self._stopped:
+                decided = self._client.rung(self._lease.trial_id, self._rungs[0], patience_s=patience_s)
                 with self._lock:
                     del self._rungs[0]
+                if decided.decision == "stop":
+                    self._stopped = decided.reason
 
     def _run(self) -> None:
         while not self._end.is_set():
             self._news.wait(self._lease.ttl_s / 3)
             self._news.clear()
-            if self._end.is_set():
+            if self._end.is_set() or self._stopped:
                 return
             try:
                 self._renew(self._lease.ttl_s / 3)

@@ -21,6 +21,7 @@ from service.handout import study_of
 from service.leasing import Change, Ending, end_lease, lease_of, under_lease, with_lease
 from service.metrics import Metrics
 from service.record import Record
+from service.scores import in_order
 from storage import leases, studies, trials
 from storage.artifacts import Artifacts
 from storage.errors import ArtifactDiskError, ArtifactError, TrialFinished
@@ -70,18 +71,6 @@ class Reports:
             leases.write(batch, _with_epochs(batch, with_lease(held.row, lease, held.now), message.epochs))
             batch.send()
             return wire.Renewed(stop=held.study.state in ("paused", "stopped"))
-
-        return under_lease(self._record, trial_id, message.fence, change)
-
-    def rung(self, trial_id: int, message: wire.Rung) -> wire.Decision:
-        """Record the objective vector at a rung; without a stopping method every trial goes on.
-
-        Raises:
-            UsageError: The values are not those of the study's objectives.
-        """
-
-        def change(connection: Connection, held: Held) -> wire.Decision:
-            return _with_rung(connection, held, message)
 
         return under_lease(self._record, trial_id, message.fence, change)
 
@@ -160,11 +149,12 @@ class Reports:
                 reference = reference_point(message.values, held.study.floor, study_of(held.study).objectives)
                 studies.update(connection, held.study.study_id, reference=reference)
             for rung in message.rungs:
-                _with_rung(batch, held, rung)
+                in_order(study_of(held.study), rung.values)
+                _write_rung(batch, trial_id, rung)
             return _with_epochs(batch, held.row, message.epochs)
 
         def is_same(connection: Connection, held: Held) -> bool:
-            return trials.values_of(connection, trial_id) == _in_order(study_of(held.study), message.values)
+            return trials.values_of(connection, trial_id) == in_order(study_of(held.study), message.values)
 
         self._end_lease(trial_id, message.fence, change, is_same)
 
@@ -292,7 +282,7 @@ def _was_stored(connection: Connection, trial_id: int, fence: int, digest: str) 
 def _write_result(writes: Writes, held: Held, message: wire.Complete) -> None:
     """Store the scores of a trial, what comes with them, and the words for people."""
     study, row = study_of(held.study), held.row
-    values = _in_order(study, message.values)
+    values = in_order(study, message.values)
     constraints = _constraints(study, held.study.floor, message)
     attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence}
     trials.finish(writes, row.trial_id, values, constraints, attrs)
@@ -330,22 +320,10 @@ def _with_epochs(connection: Writes, row: LeaseRow, epochs: tuple[wire.EpochPoin
     return replace(row, epoch=epochs[-1].epoch, accuracy=epochs[-1].accuracy) if epochs else row
 
 
-def _with_rung(connection: Writes, held: Held, message: wire.Rung) -> wire.Decision:
-    """Store a rung and what is decided there."""
-    study = study_of(held.study)
-    _in_order(study, message.values)
-    decision = wire.Decision(decision="continue", reason=f"stopping: {study.stopping.name}")
-    leases.write_rung(connection, {"trial_id": held.row.trial_id, **message.model_dump(), **decision.model_dump()})
-    return decision
-
-
-def _in_order(study: Study, values: wire.Values) -> list[float]:
-    missing = [name for name in study.objectives if name not in values]
-    if missing:
-        raise UsageError(
-            f"values: {', '.join(missing)} missing; the study's objectives are {', '.join(study.objectives)}"
-        )
-    return [values[name] for name in study.objectives]
+def _write_rung(batch: Batch, trial_id: int, message: wire.Rung) -> None:
+    """Store a rung that comes with the end of its trial: nothing is left to decide."""
+    decided = {"decision": "continue", "reason": "it came with the trial's end"}
+    leases.write_rung(batch, {"trial_id": trial_id, **message.model_dump(), **decided})
 
 
 def _test_document(message: wire.Tested) -> dict[str, Any] | None:

@@ -168,6 +168,14 @@ class Rung(Request):
     values: Values
 
 
+class Bound(Request):
+    """The best that a trial can come to: accuracy 1, with a network that is silent behind its first layer."""
+
+    fence: int = Field(ge=1)
+    values: Values
+    fits_device: bool
+
+
 class Decision(Message):
     """What becomes of a trial after a rung."""
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from objectives.data import Dataset, load_dataset
 from objectives.errors import CheckpointError
 from objectives.process import settle
-from objectives.score import Score, score, score_test
+from objectives.score import Score, bound, score, score_test
 from objectives.spec import DatasetSpec, Study
+from objectives.stopping import rung_epochs
 from objectives.train import Epoch, Training
 from service import versions, wire
 from service.client import Client
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 HANDOVER_PATIENCE_S = 5.0
 CHECKPOINT_PATIENCE_S = 2.0
+GATE_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ def default_name() -> str:
 
 class HandedOver(Exception):
     """Training was interrupted on request; the trial is to be handed back."""
+
+
+class StoppedEarly(Exception):
+    """The trial is worth no more training, for the reason given; the server has ended it."""
 
 
 class Worker:
@@ -143,6 +149,8 @@ class Worker:
                 self._spool.complete(self._client, lease, *self._trained(lease, renewal))
             except HandedOver:
                 log.info("trial %d handed back", lease.number, extra=extra)
+            except StoppedEarly as stopped:
+                log.info("trial %d stopped: %s", lease.number, stopped, extra=extra)
             except LeaseLost as error:
                 log.warning("trial %d dropped: %s", lease.number, error, extra=extra)
             except (Unavailable, NotAllowed, NotFound) as error:  # trouble with the server is none of the trial's
@@ -158,15 +166,18 @@ class Worker:
         data = self._dataset(settings.dataset)
         training = Training(settings, lease.seed, data)
         self._restore(training, lease)
-        rungs = _rungs(lease.spec)
+        self._pass_gate(training, lease, settings, data)
+        rungs = rung_epochs(lease.spec.stopping, training.epochs)
         saved_at = time.monotonic()
         while not training.finished:
             epoch = training.run_epoch(lambda: self.is_stopping() or renewal.interrupts)
+            if renewal.stopped:
+                raise StoppedEarly(renewal.stopped)
             if epoch is None:
                 self._hand_over(training, lease, renewal)
                 raise HandedOver
             renewal.add(_point(epoch))
-            if epoch.epoch in rungs and epoch.epoch < training.epochs:
+            if epoch.epoch in rungs:
                 scored = self._score(training, lease, settings, data, None)
                 rung = rungs.index(epoch.epoch)
                 renewal.rung(wire.Rung(fence=lease.fence, rung=rung, epoch=epoch.epoch, values=scored.values))
@@ -176,6 +187,22 @@ class Worker:
         scored = self._score(training, lease, settings, data, baseline)
         weights = training.weights()
         return _completion(lease, scored, weights, renewal), weights, scored.hardware_front
+
+    def _pass_gate(self, training: Training, lease: wire.Lease, settings: Study, data: Dataset) -> None:
+        """Ask whether the trial is worth training; without an answer it is trained."""
+        if lease.spec.stopping.name == "none" or training.epoch > 0:
+            return
+        best = bound(settings, training.network, data.validation.images, data.validation.labels, seed=lease.seed)
+        if best is None:
+            return
+        message = wire.Bound(fence=lease.fence, values=best.values, fits_device=best.fits_device)
+        try:
+            decided = self._client.gate(lease.trial_id, message, patience_s=GATE_PATIENCE_S)
+        except Unavailable as error:
+            log.warning("no answer at the gate: %s", error, extra={"action": "gate", "trial": lease.number})
+            return
+        if decided.decision == "stop":
+            raise StoppedEarly(decided.reason)
 
     def _dataset(self, spec: DatasetSpec) -> Dataset:
         """The data set, kept from trial to trial."""
@@ -202,6 +229,8 @@ class Worker:
         """Store a checkpoint, behind the epochs and rungs before it: whoever goes on from it tells them no more."""
         try:
             renewal.flush(patience_s)
+            if renewal.stopped:
+                raise StoppedEarly(renewal.stopped)
             self._client.checkpoint(lease, training.epoch, training.state(), patience_s=patience_s)
         except Unavailable as error:
             log.warning("no checkpoint: %s", error, extra={"action": "checkpoint", "trial": lease.number})
@@ -251,15 +280,6 @@ class Worker:
             return wire.Tested(fence=lease.fence, values=None, error=f"{type(error).__name__}: {error}"[:20_000])
         again = scored.on_baseline_accelerator
         return wire.Tested(fence=lease.fence, values=scored.values, on_baseline_accelerator=again)
-
-
-def _rungs(study: Study) -> list[int]:
-    """Epochs at which a trial reports its full objective vector: grace * reduction^k, below the last."""
-    rungs, epoch = [], study.stopping.grace_epochs
-    while epoch < study.train.epochs:
-        rungs.append(epoch)
-        epoch *= study.stopping.reduction
-    return rungs
 
 
 def _point(epoch: Epoch) -> wire.EpochPoint:

@@ -83,6 +83,11 @@ VALUES (:trial_id, :rung, :epoch, :fence, CAST(:values AS jsonb), :decision, :re
 ON CONFLICT (trial_id, rung) DO UPDATE SET epoch = excluded.epoch, fence = excluded.fence,
   "values" = excluded."values", decision = excluded.decision, reason = excluded.reason
 """)
+_DECISION = Statement("SELECT decision, reason FROM spikefront.rung WHERE trial_id = :trial_id AND rung = :rung")
+_VECTORS = Statement("""
+SELECT rung."values" FROM spikefront.rung JOIN spikefront.lease USING (trial_id)
+WHERE lease.study_id = :study_id AND rung.epoch = :epoch AND rung.trial_id <> :trial_id
+""")
 _WRITE_RESULT = Statement("""
 INSERT INTO spikefront.result (trial_id, details, on_baseline_accelerator, weights_sha256, weights_fence)
 VALUES (:trial_id, CAST(:details AS jsonb), CAST(:on_baseline_accelerator AS jsonb), :weights_sha256, :weights_fence)
@@ -160,6 +165,17 @@ def curve(connection: Connection, trial_id: int) -> list[dict[str, Any]]:
 def write_rung(connection: Writes, row: Mapping[str, Any]) -> None:
     """Record a rung report with its decision; a repeated report replaces itself."""
     _WRITE_RUNG.write(connection, {**row, "values": json.dumps(row["values"])})
+
+
+def decision_at(connection: Connection, trial_id: int, number: int) -> tuple[str, str] | None:
+    """What was decided of a trial at a rung, and why; None where it has not been there."""
+    found = _DECISION.rows(connection, {"trial_id": trial_id, "rung": number})
+    return (found[0][0], found[0][1]) if found else None
+
+
+def vectors_at(connection: Connection, study_id: int, epoch: int, trial_id: int) -> list[dict[str, float]]:
+    """The objective vectors that the other trials of a study had at the rung of an epoch."""
+    return [row[0] for row in _VECTORS.rows(connection, {"study_id": study_id, "epoch": epoch, "trial_id": trial_id})]
 
 
 def rungs(connection: Connection, trial_id: int) -> list[dict[str, Any]]:

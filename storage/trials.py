@@ -134,6 +134,14 @@ WITH trial AS (
     + _PARTS
 )
 
+_STOP = Statement(
+    """
+WITH trial AS (
+  UPDATE public.trials SET state = 'PRUNED', datetime_complete = :at WHERE trial_id = :trial_id RETURNING trial_id
+)"""
+    + _PARTS
+)
+
 _LOCK_TRIAL = Statement("SELECT state FROM public.trials WHERE trial_id = :trial_id FOR UPDATE")
 
 
@@ -221,6 +229,16 @@ def finish(
     parts = _parts(Suggestion({}, {}, limits), user_attrs)
     scores = [float(value) for value in values]
     _FINISH.write(connection, {"trial_id": trial_id, "at": _utc_now(), "values": scores, **parts})
+
+
+def stop(connection: Writes, trial_id: int, constraints: Mapping[str, float], user_attrs: Mapping[str, Any]) -> None:
+    """Write constraints, attributes and the state PRUNED of a trial that is locked by `lock_running`.
+
+    No value, and no intermediate one: with several objectives Optuna's TPE cannot read those.
+    """
+    limits = {CONSTRAINT + name: value for name, value in constraints.items()}
+    parts = _parts(Suggestion({}, {}, limits), user_attrs)
+    _STOP.write(connection, {"trial_id": trial_id, "at": _utc_now(), **parts})
 
 
 def fail(connection: Connection, trial_id: int, user_attrs: Mapping[str, Any]) -> None:

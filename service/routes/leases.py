@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from service import wire
 from service.errors import TooLarge, UsageError
 from service.handout import Handout
+from service.judging import Judging
 from service.reports import Reports
 
 TrialId = Annotated[int, Path(ge=0, le=2**31 - 1)]
@@ -24,7 +25,7 @@ ASKING = 4
 server to renewals, on which the leases of all others live."""
 
 
-def router(handout: Handout, reports: Reports) -> APIRouter:
+def router(handout: Handout, reports: Reports, judging: Judging) -> APIRouter:
     """Routes of the protocol between server and worker."""
     routes = APIRouter(prefix="/v1/leases", tags=["leases"])
     asking = CapacityLimiter(ASKING)
@@ -42,7 +43,11 @@ def router(handout: Handout, reports: Reports) -> APIRouter:
 
     @routes.post("/{trial_id}/rungs", summary="Report the objective vector at a rung")
     def rung(trial_id: TrialId, message: wire.Rung) -> wire.Decision:
-        return reports.rung(trial_id, message)
+        return judging.rung(trial_id, message)
+
+    @routes.post("/{trial_id}/gate", summary="Ask, before training, whether the trial is worth it")
+    def gate(trial_id: TrialId, message: wire.Bound) -> wire.Decision:
+        return judging.gate(trial_id, message)
 
     @routes.put("/{trial_id}/checkpoints/{digest}", status_code=204, summary="Store a checkpoint", openapi_extra=SENT)
     async def checkpoint(

@@ -15,6 +15,9 @@ from tests.support.scene import SEED, Scene
 ASKED, MANY, ASKED_OF_THE_SHORT = 24, 60, 48
 SEEDS = range(10 * SEED, 10 * SEED + 10)
 FAULTS_IN_A_SEQUENCE = 8
+METHODS = ("none", "moasha", "median-front")
+"""Of stopping trials early, in turns."""
+
 TELLING = (
     "kill -9 of two workers",
     "result taken, reply lost",
@@ -52,13 +55,15 @@ def test_a_sequence_of_faults_costs_nothing_either(
     record_property("fault", f"{FAULTS_IN_A_SEQUENCE} faults drawn with seed {seed}")
     chance = random.Random(seed)
     names = chance.choices(list(SHORT), k=FAULTS_IN_A_SEQUENCE)
-    run_sequence(Scene(tmp_path / "scene", postgres, url, MANY, random=chance), names)
+    stopping = METHODS[seed % len(METHODS)]
+    run_sequence(Scene(tmp_path / "scene", postgres, url, MANY, random=chance, stopping=stopping), names)
 
 
 def test_the_most_telling_faults_one_after_the_other_cost_nothing(
     postgres: EmbeddedPostgres, url: str, tmp_path: Path
 ) -> None:
-    run_sequence(Scene(tmp_path / "scene", postgres, url, ASKED_OF_THE_SHORT), TELLING, is_over=False)
+    scene = Scene(tmp_path / "scene", postgres, url, ASKED_OF_THE_SHORT, stopping="median-front")
+    run_sequence(scene, TELLING, is_over=False)
 
 
 def run_sequence(made: Scene, names: Sequence[str], *, is_over: bool = True) -> None:

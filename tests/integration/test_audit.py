@@ -85,8 +85,8 @@ def serve(made: Planted, lease: wire.Lease) -> None:
         made.log.write("checkpoint", epoch=number)
     for rung, epoch in enumerate(RUNGS):
         values = chain.values(truth(lease, epoch))
-        made.desk.reports.rung(lease.trial_id, wire.Rung(fence=lease.fence, rung=rung, epoch=epoch, values=values))
-        made.log.write("rung", rung=rung, values=values)
+        made.desk.judging.rung(lease.trial_id, wire.Rung(fence=lease.fence, rung=rung, epoch=epoch, values=values))
+        made.log.write("rung", rung=rung, values=values, decision="continue")
     link, data = truth(lease, chain.STEPS), chain.weights(truth(lease, chain.STEPS))
     digest = hashlib.sha256(data).hexdigest()
     made.desk.reports.weights(lease.trial_id, lease.fence, digest, data)
@@ -96,6 +96,12 @@ def serve(made: Planted, lease: wire.Lease) -> None:
 
 def test_a_faultless_study_has_no_violation(planted: Planted) -> None:
     assert planted.audit() == []
+
+
+def stop(at: Planted, more: str = "") -> None:
+    """Let a complete trial look like one that was stopped at its first rung."""
+    at.sql(f"UPDATE spikefront.rung SET decision = 'stop'{more} WHERE trial_id = :id AND rung = 0")
+    at.sql("UPDATE public.trials SET state = 'PRUNED' WHERE trial_id = :id")
 
 
 ONE_MORE = "INSERT INTO public.trials (number, study_id, state) SELECT 9, study_id, 'COMPLETE' FROM public.trials \
@@ -136,6 +142,16 @@ PLANTS: dict[str, tuple[Kind, Callable[[Planted], object]]] = {
     "a rung with other values": (
         "altered", lambda at: at.sql("UPDATE spikefront.rung SET values = '{\"accuracy\": 0.5}' WHERE trial_id = :id"),
     ),
+    "a trial stopped without a decision": (
+        "dropped", lambda at: at.sql("UPDATE public.trials SET state = 'PRUNED' WHERE trial_id = :id"),
+    ),
+    "a trial stopped and complete": (
+        "duplicate",
+        lambda at: at.sql("UPDATE spikefront.rung SET decision = 'stop' WHERE trial_id = :id AND rung = 0"),
+    ),
+    "a trial stopped for another vector": ("altered", lambda at: stop(at, ", values = '{\"accuracy\": 0.5}'")),
+    "a stopped trial with values": ("duplicate", lambda at: stop(at)),
+    "a stop that nobody was told": ("altered", lambda at: stop(at)),
     "a step behind a checkpoint": ("repeated", lambda at: at.tell("step", fence=2, epoch=4)),
     "a step twice": ("repeated", lambda at: at.tell("step", epoch=4)),
 }  # fmt: skip

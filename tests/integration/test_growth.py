@@ -45,7 +45,7 @@ def _told_often(desk: Desk) -> None:
     lease = desk.lease()
     rung = wire.Rung(fence=lease.fence, rung=0, epoch=1, values={"accuracy": 0.5, "latency_ms": 1, "fps_per_watt": 1})
     for _ in range(10):
-        desk.reports.rung(lease.trial_id, rung)
+        desk.judging.rung(lease.trial_id, rung)
     assert scalar(desk.url, "SELECT count(*) FROM spikefront.rung") == 1
     message = desk.complete(lease)
     for _ in range(10):

@@ -77,8 +77,11 @@ LATE: dict[str, Callable[[Desk, wire.Lease], object]] = {
         old.trial_id,
         wire.Renewal(fence=old.fence, epochs=(wire.EpochPoint(epoch=9, loss=9, accuracy=0.9, seconds=9),)),
     ),
-    "rung": lambda desk, old: desk.reports.rung(
+    "rung": lambda desk, old: desk.judging.rung(
         old.trial_id, wire.Rung(fence=old.fence, rung=0, epoch=1, values=made_up(0))
+    ),
+    "gate": lambda desk, old: desk.judging.gate(
+        old.trial_id, wire.Bound(fence=old.fence, values=made_up(0), fits_device=True)
     ),
     "checkpoint": lambda desk, old: desk.checkpoint(old, 9, b"late"),
     "weights": lambda desk, old: desk.reports.weights(old.trial_id, old.fence, "0" * 64, b"late"),

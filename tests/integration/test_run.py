@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 
 from storage.embedded import EmbeddedPostgres
 from tests.support.postgres import eventually, fresh_database, is_stopped
@@ -160,3 +161,25 @@ def test_a_stopped_study_lets_its_run_end_well_and_leaves_its_trials_to_be_resum
     assert shown["state"] == "stopped"
     assert shown["trials"]["running"] == 1
     assert all(lease["expired"] for lease in shown["running"])
+
+
+def test_losers_are_stopped_early_and_count_into_the_budget(served: Place) -> None:
+    fields = {
+        "train": {"epochs": 9, "batch": 32, "lr": 0.005},
+        "stopping": {"name": "moasha", "spare": 0},
+        "search": {"threshold": {"range": [0.25, 30.0]}},  # the higher ones never fire
+        "baseline": {"threshold": 0.5},
+        "sampler": {"name": "random", "seed": 1},
+        "constraints": {"floor": {"accuracy": 0.2}},
+    }
+    file = written(served, budget={"trials": 8}, **fields)
+
+    run = served.run("run", file, "--workers", "1", "--port", "0", "--json")
+
+    assert document(run)["front"]
+    trials = audited(served, 8)
+    stopped = [trial for trial in trials if trial.state is TrialState.PRUNED]
+    assert len(stopped) >= 2
+    assert all("is below the floor of its rung" in trial.user_attrs["stopped"] for trial in stopped[:1])
+    trained = scalar(str(served.database), "SELECT sum(epoch) FROM spikefront.lease")
+    assert trained < 8 * 9

@@ -26,7 +26,7 @@ def document(desk: Desk) -> dict[str, Any]:
     first = desk.lease()
     desk.reports.renew(first.trial_id, wire.Renewal(fence=first.fence, epochs=(make_point(1), make_point(2))))
     scores = {"accuracy": 0.7, "latency_ms": 0.1 + 0.2, "fps_per_watt": 1e3 / 3}
-    desk.reports.rung(first.trial_id, wire.Rung(fence=first.fence, rung=0, epoch=1, values=scores))
+    desk.judging.rung(first.trial_id, wire.Rung(fence=first.fence, rung=0, epoch=1, values=scores))
     desk.complete(first, **scores)
     failing = desk.lease()
     desk.reports.fail(

@@ -53,6 +53,7 @@ class Trial:
     values: list[float] = field(default_factory=list)
     epochs: dict[int, tuple[float, float]] = field(default_factory=dict)
     rungs: dict[int, dict[str, float]] = field(default_factory=dict)
+    decisions: dict[int, str] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
 
     def truth(self, steps: int = chain.STEPS) -> str:
@@ -125,6 +126,7 @@ def _trials(connection: Connection, study_id: int) -> dict[int, Trial]:
         found[row.trial_id].epochs[row.epoch] = (row.loss, row.accuracy)
     for row in rows(f"SELECT r.* FROM spikefront.rung r {of_study}"):
         found[row.trial_id].rungs[row.rung] = row.values
+        found[row.trial_id].decisions[row.rung] = row.decision
     for row in rows(f"SELECT r.* FROM spikefront.result r {of_study}"):
         found[row.trial_id].results.append(row)
     return found
@@ -144,12 +146,28 @@ def _whole(record: Record, asked: int) -> Iterator[Violation]:
         where = f"trial {trial.number}"
         if trial.state == "FAIL":
             yield Violation("dropped", f"{where} failed")
+        elif trial.state == "PRUNED":
+            yield from _stopped(trial)
         elif trial.state != "COMPLETE":
             yield Violation("stuck", f"{where} is {trial.state}")
+        elif "stop" in trial.decisions.values():
+            yield Violation("duplicate", f"{where} was stopped, and is complete")
         if trial.is_open:
             yield Violation("stuck", f"{where} has a lease that is open, or none")
         if trial.state == "COMPLETE" and len(trial.values) > len(record.objectives):
             yield Violation("duplicate", f"{where} has {len(trial.values)} values of {len(record.objectives)}")
+
+
+def _stopped(trial: Trial) -> Iterator[Violation]:
+    """A trial that was stopped early: by one decision, on a vector that it had, and nothing is left of it."""
+    stops = [rung for rung, decision in trial.decisions.items() if decision == "stop"]
+    if len(stops) != 1:
+        yield Violation("dropped", f"trial {trial.number} is PRUNED with {len(stops)} decisions to stop it")
+    for rung in stops:
+        if trial.rungs[rung] != chain.values(trial.truth(RUNGS[rung])):
+            yield Violation("altered", f"trial {trial.number} was stopped for another vector: {trial.rungs[rung]}")
+    if trial.values or trial.results:
+        yield Violation("duplicate", f"trial {trial.number} is PRUNED and has values or a result")
 
 
 def _true(record: Record, artifacts: Path | None) -> Iterator[Violation]:
@@ -230,6 +248,9 @@ def _kept_entry(record: Record, trial: Trial, entry: Entry) -> Iterator[Violatio
             yield Violation("lost", f"{where}: rung {entry['rung']}")
         elif trial.rungs[entry["rung"]] != entry["values"]:
             yield Violation("altered", f"{where}: rung {entry['rung']} is {trial.rungs[entry['rung']]}")
+        elif (entry["decision"] == "stop") != (trial.decisions[entry["rung"]] == "stop"):
+            told = f"told to {entry['decision']}, stored {trial.decisions[entry['rung']]}"
+            yield Violation("altered", f"{where}: rung {entry['rung']}: {told}")
     elif entry["event"] == "tested" and not any(result.test for result in trial.results):
         yield Violation("lost", f"{where}: its test score")
 

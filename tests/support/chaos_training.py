@@ -44,6 +44,14 @@ class Score:
     hardware_front: bytes | None = None
 
 
+@dataclass(frozen=True)
+class Bound:
+    """As `objectives.score.Bound`."""
+
+    values: dict[str, float]
+    fits_device: bool = True
+
+
 @dataclass
 class Network:
     """What has been learned."""
@@ -114,6 +122,11 @@ def score(
     return Score(chain.values(network.chain), details)
 
 
+def bound(study: Study, network: Network, images: object, labels: object, *, seed: int) -> Bound:
+    """What no trial reaches: the gate is asked, and lets all pass."""
+    return Bound({"accuracy": 1.0, "latency_ms": 1e-3, "fps_per_watt": 1e6})
+
+
 def score_test(study: Study, weights: bytes, data: object, seed: int, baseline: Study | None = None) -> Score:
     link = chain.after(chain.STEPS, seed, study.beta, study.threshold)
     assert weights == chain.weights(link), "the weights are not those of this trial"
@@ -126,7 +139,7 @@ def install(log: SideLog) -> None:
     split = SimpleNamespace(images=None, labels=None)
     offered: dict[str, dict[str, object]] = {
         "objectives.train": {"Training": lambda study, seed, data: Training(study, seed, data, log), "Epoch": Epoch},
-        "objectives.score": {"score": score, "score_test": score_test, "Score": Score},
+        "objectives.score": {"score": score, "score_test": score_test, "Score": Score, "bound": bound},
         "objectives.data": {"load_dataset": lambda spec, folder: SimpleNamespace(validation=split), "Dataset": object},
         "objectives.process": {"settle": lambda: None},
     }

@@ -40,7 +40,7 @@ class Witness(Client):
 
     def rung(self, trial_id: int, message: wire.Rung, **more: Any) -> wire.Decision:
         answer = super().rung(trial_id, message, **more)
-        self._told("rung", trial_id, message.fence, rung=message.rung, values=message.values)
+        self._told("rung", trial_id, message.fence, rung=message.rung, values=message.values, decision=answer.decision)
         return answer
 
     def checkpoint(self, lease: wire.Lease, epoch: int, data: bytes, **more: Any) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from service import versions, wire
 from service.handout import Handout
+from service.judging import Judging
 from service.metrics import Metrics
 from service.record import Record, open_record
 from service.reports import Reports
@@ -42,6 +43,7 @@ class Desk:
     folder: Path
     handout: Handout
     reports: Reports
+    judging: Judging
     studies: Studies
     ownership: Ownership
 
@@ -124,8 +126,9 @@ def opened(url: str, folder: Path, *, lease_s: float = 30.0) -> Iterator[Desk]:
         metrics = Metrics(record)
         ownership = Ownership(record.engine, lease_s=lease_s)
         handout = Handout(record, metrics, ownership, lease_s=lease_s, checkpoint_s=0.0)
-        reports = Reports(record, metrics, Artifacts(folder), lease_s=lease_s)
-        yield Desk(url, record, folder, handout, reports, Studies(record), ownership)
+        artifacts = Artifacts(folder)
+        reports = Reports(record, metrics, artifacts, lease_s=lease_s)
+        yield Desk(url, record, folder, handout, reports, Judging(record, artifacts), Studies(record), ownership)
         ownership.close()
 
 

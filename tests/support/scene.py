@@ -73,6 +73,7 @@ class Scene:
         url: URL of a database with our tables in it.
         asked: Trials of the study.
         workers: How many at the beginning.
+        stopping: Method by which trials are stopped early.
         logs: Folder in which workers and server write their logs; None for one in `folder`.
         server_disk, worker_disk: Small disks that the server or the workers see.
         met: How often a fault met something that lived; `harm` adds what the links suffered.
@@ -83,6 +84,7 @@ class Scene:
     url: str
     asked: int = 24
     workers: int = 3
+    stopping: str = "none"
     logs: Path | None = None
     server_disk: Disk | None = None
     worker_disk: Disk | None = None
@@ -120,7 +122,7 @@ class Scene:
         self._add("server", lambda: self._serve(self.port))
         self.wait_for_server()
         client = Client(f"http://127.0.0.1:{self.port}", self.token())
-        client.start(study(self.asked), "chaos.yaml")
+        client.start(study(self.asked, self.stopping), "chaos.yaml")
         client.close()
         for number in range(self.workers):
             self.work(f"w{number}")
@@ -302,10 +304,15 @@ class Scene:
         return Started(process, path, path)
 
 
-def study(asked: int) -> str:
+def study(asked: int, stopping: str) -> str:
     """The study file: four steps a trial."""
-    train = {"epochs": chain.STEPS, "batch": 32, "lr": 5.0e-3}
-    return study_text(STUDY, budget={"trials": asked}, train=train, sampler={"name": "random", "seed": 1})
+    fields = {
+        "budget": {"trials": asked},
+        "train": {"epochs": chain.STEPS, "batch": 32, "lr": 5.0e-3},
+        "sampler": {"name": "random", "seed": 1},
+        "stopping": {"name": stopping, "spare": 4},
+    }
+    return study_text(STUDY, **fields)
 
 
 def _has_stopped(pid: int) -> bool:

@@ -14,7 +14,7 @@ from objectives.data import describe
 from objectives.errors import CheckpointError
 from objectives.hardware import accelerator_of
 from objectives.network import SpikingNetwork, build_network
-from objectives.score import Score, score, score_test
+from objectives.score import Score, bound, score, score_test
 from objectives.spec import Study
 from objectives.train import Training
 from tests.unit.objectives.factory import make_data, make_images, make_labels, make_study
@@ -149,3 +149,45 @@ def test_an_unknown_static_power_leaves_out_what_needs_it() -> None:
     scored = score_of(study, baseline=study)
     assert set(scored.values) == {"accuracy", "latency_ms"}
     assert scored.on_baseline_accelerator == {"latency_ms": scored.values["latency_ms"]}
+
+
+CHAIN = {"network": "32-16-10", "encoding": "rate", "accelerator": {"mode": "tlm", "neural_cores": [2, 4, 2]}}
+BOUNDED: list[dict[str, Any]] = [
+    {"encoding": "direct"},
+    {"encoding": "rate"},
+    {"encoding": "latency", "accelerator": {"schedule": "ping_pong"}},
+    {"encoding": "direct", "accelerator": {"input": "rate"}},
+    CHAIN,
+]
+
+
+@pytest.mark.parametrize("fields", BOUNDED, ids=str)
+def test_no_network_does_better_than_its_bound(fields: dict[str, Any]) -> None:
+    """Whatever its weights: from silent to firing at every step."""
+    study = study_of(**fields)
+    for gain in (0.0, 0.3, 1.0, 3.0, 10.0):
+        trained = network_of(study)
+        with torch.no_grad():
+            for weights in trained.parameters():
+                weights.mul_(gain)
+        best = bound(study, trained, IMAGES, LABELS, seed=3)
+        reached = score(study, trained, IMAGES, LABELS, seed=3, baseline=None).values
+
+        assert best is not None
+        assert best.values["accuracy"] == 1.0 >= reached["accuracy"]
+        assert best.values["latency_ms"] <= reached["latency_ms"]
+        assert best.values["fps_per_watt"] >= reached["fps_per_watt"]
+        assert best.values["energy_uj"] <= reached["energy_uj"]
+
+
+def test_the_bound_does_not_depend_on_weights() -> None:
+    study = study_of(encoding="rate")
+    first, second = (build_network(study, describe("digits"), seed) for seed in (1, 2))
+
+    assert bound(study, first, IMAGES, LABELS, seed=3) == bound(study, second, IMAGES, LABELS, seed=3)
+
+
+def test_there_is_no_bound_where_lost_spikes_may_be_rewarded() -> None:
+    study = study_of(accelerator={"mode": "rtl"})
+
+    assert bound(study, network_of(study), IMAGES, LABELS, seed=3) is None

@@ -28,6 +28,7 @@ class FakeClient:
         self.patience: list[float | None] = []
         self._called = threading.Condition()
         self.refusals: list[ServiceError] = []
+        self.decisions: list[wire.Decision] = []
         self.order: list[str] = []
 
     def renew(self, trial_id: int, message: wire.Renewal, *, patience_s: float | None = None) -> wire.Renewed:
@@ -48,7 +49,7 @@ class FakeClient:
         if answer is not None:
             raise answer
         self.order.append(f"rung {message.rung}")
-        return wire.Decision(decision="continue")
+        return self.decisions.pop(0) if self.decisions else wire.Decision(decision="continue")
 
     def wait_for(self, calls: int) -> None:
         with self._called:
@@ -283,3 +284,29 @@ def test_rungs_not_taken_yet_are_known() -> None:
     assert renewal.unsent_rungs == (_rung(0), _rung(1))
     renewal.flush()
     assert renewal.unsent_rungs == ()
+
+
+def test_a_stop_at_a_rung_interrupts_the_training_and_ends_the_thread() -> None:
+    fake = FakeClient()
+    fake.decisions = [wire.Decision(decision="continue"), wire.Decision(decision="stop", reason="place 9 of 9")]
+    with _renewal(fake) as renewal:
+        renewal.rung(_rung(0))
+        _until(lambda: fake.order == ["rung 0"])
+        assert not renewal.interrupts
+        renewal.rung(_rung(1))
+        _until(lambda: renewal.interrupts)
+        assert (renewal.stopped, renewal.lost) == ("place 9 of 9", "")
+        _until(lambda: not renewal._thread.is_alive())
+
+
+def test_behind_a_stop_no_rung_is_sent() -> None:
+    fake = FakeClient()
+    fake.decisions = [wire.Decision(decision="stop", reason="dominated")]
+    renewal = _renewal(fake, LONG_S)
+    for number in range(2):
+        renewal.rung(_rung(number))
+
+    renewal.flush()
+
+    assert fake.order == ["rung 0"]
+    assert renewal.stopped == "dominated"
