@@ -214,10 +214,26 @@ def show(
 
 
 @app.command()
-def pareto(study: StudyName, as_json: Json = False) -> None:
-    """Print a study's Pareto front, each point with its change against the baseline."""
+def pareto(
+    study: StudyName,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Only points that keep it: a cost at most, a gain at least; repeat it."
+        ),
+    ] = None,
+    best: Annotated[str | None, typer.Option(metavar="NAME", help="Name the best point in this objective.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print a study's Pareto front, each point with its change against the baseline.
+
+    Example: spikefront pareto digits --limit latency_ms=0.5 --best accuracy
+    """
+    from service.choosing import chosen, limits_of
+
+    limits = limits_of(limit or [])
     with _studies() as studies:
-        _print_front(studies.front(study).document(), as_json)
+        _print_front(chosen(studies.front(study).document(), limits, best), as_json)
 
 
 @app.command()
@@ -411,19 +427,14 @@ def _studies() -> Iterator[Any]:
 
 
 def _print_front(document: dict[str, Any], as_json: bool) -> None:
-    from service.tables import FRONT_NOTE, front_table
+    from service.tables import front_table, front_words
 
     if as_json:
         print_json(document)
         return
     out.print(front_table(document))
-    volume = document["hypervolume"]
-    if not document["front"]:
-        out.print("no feasible point yet; `spikefront show` lists the trials")
-    elif volume is not None:
-        points = "1 point" if len(document["front"]) == 1 else f"{len(document['front'])} points"
-        out.print(f"{points}, hypervolume {volume:.4f}; change against the baseline")
-        out.print(FRONT_NOTE)
+    for words in front_words(document):
+        out.print(words)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,25 @@ def front_table(document: Mapping[str, Any]) -> RenderableType:
     return Group(hardware_table(document), points) if document.get("hardware_front") else points
 
 
+def front_words(document: Mapping[str, Any]) -> list[str]:
+    """What is to be said below a front's table."""
+    points, volume = len(document["front"]), document["hypervolume"]
+    if not points:
+        if document.get("limits"):
+            return ["no point of the front keeps these limits"]
+        return ["no feasible point yet; `spikefront show` lists the trials"]
+    words = []
+    if volume is not None:
+        count = "1 point" if points == 1 else f"{points} points"
+        whose = "hypervolume of the whole front" if document.get("limits") else "hypervolume"
+        words += [f"{count}, {whose} {volume:.4f}; change against the baseline", FRONT_NOTE]
+    if "knee" in document:
+        words.append(f"knee: trial {document['knee']}, nearest to the best of everything, by ranks")
+    if "best" in document:
+        words.append(f"best {document['best']['objective']}: trial {document['best']['trial']}")
+    return words
+
+
 def hardware_table(document: Mapping[str, Any]) -> Table:
     """The front with each trial's other accelerators: at most `HARDWARE_ROWS` points, evenly over the list."""
     points = document["hardware_front"]

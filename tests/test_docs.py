@@ -194,7 +194,7 @@ def test_every_table_and_every_call_of_the_protocol_is_explained() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     names = [table.name for table in tables.metadata.tables.values() if table.schema == tables.SCHEMA]
     assert not [name for name in names if f"`{name}`" not in page]
-    routes: Any = lease_routes.router(None, None).routes  # type: ignore[arg-type]
+    routes: Any = lease_routes.router(None, None, None).routes  # type: ignore[arg-type]
     calls = [
         f"{method} {route.path}" for route in routes if isinstance(route, APIRoute) for method in route.methods or ()
     ]

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from objectives.pareto import change
+from service.choosing import knee
 from service.routes.words import OBJECTIVES, Objective
 from service.studies import Studies
 
@@ -106,18 +107,6 @@ def in_order(points: Sequence[dict[str, Any]], sort: str, ascending: bool) -> li
     known.sort(key=lambda point: point["trial"])
     known.sort(key=lambda point: (isinstance(value(point), str), value(point)), reverse=not ascending)
     return known + [point for point in points if value(point) is None]
-
-
-def knee(points: Sequence[dict[str, Any]], objectives: Sequence[str]) -> dict[str, Any] | None:
-    """The point nearest to the ideal corner, measured in ranks; None for an empty front."""
-    if not points:
-        return None
-    distance = {point["trial"]: 0.0 for point in points}
-    for key in objectives:
-        ranked = sorted(points, key=lambda point: -OBJECTIVES[key].sign * point["values"][key])
-        for rank, point in enumerate(ranked):
-            distance[point["trial"]] += (rank / len(points)) ** 2
-    return min(points, key=lambda point: (distance[point["trial"]], point["trial"]))
 
 
 def workers(running: Sequence[Mapping[str, Any]]) -> dict[str, int]:

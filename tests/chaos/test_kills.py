@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from storage.embedded import EmbeddedPostgres
+from tests.support.ports import free_port
 from tests.support.postgres import eventually
 from tests.support.processes import Place, audit, wait_for
 from tests.support.scene import SEED
@@ -40,12 +40,6 @@ def audited(place: Place) -> list[int]:
         trials = audit(server.start(), "tiny", ASKED)
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * ASKED
     return [int(trial.user_attrs["attempts"]) for trial in trials]
-
-
-def free_port() -> str:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return str(taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.full)])

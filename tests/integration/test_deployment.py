@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -20,6 +19,7 @@ import yaml
 
 from service.cli import app
 from service.settings import Settings
+from tests.support.ports import free_port
 from tests.support.postgres import eventually, execute, shared_server
 from tests.support.processes import Place, Started
 from tests.support.studies import study_text
@@ -185,7 +185,7 @@ class Stack:
     """
 
     def __init__(self, folder: Path, database: str) -> None:
-        self._folder, self._database, self._port = folder, database, _free_port()
+        self._folder, self._database, self._port = folder, database, free_port()
         self.url = f"http://127.0.0.1:{self._port}"
 
     def place(self, service: str, name: str) -> Place:
@@ -213,13 +213,6 @@ class Stack:
         for there in ("http://server:8600", "http://127.0.0.1:8600"):
             word = word.replace(there, self.url)
         return str(self._port) if word == "8600" else word
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _terminated(started: Started) -> int:

@@ -17,7 +17,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +36,7 @@ from storage.engine import create_engine
 from tests.support import chain
 from tests.support.audit import Violation, audit
 from tests.support.disk import Disk
+from tests.support.ports import free_port
 from tests.support.postgres import eventually
 from tests.support.processes import Started, prepare
 from tests.support.proxy import Proxy
@@ -321,13 +321,6 @@ def _has_stopped(pid: int) -> bool:
         return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def end(started: Started) -> None:

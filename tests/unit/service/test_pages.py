@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from objectives.spec import OBJECTIVES as SPEC_OBJECTIVES
+from service.choosing import knee
 from service.errors import NotFound
 from service.gate import problem
 from service.routes import pages, view, words
@@ -128,7 +129,7 @@ def test_the_server_fills_in_tiles_table_and_card() -> None:
     assert page.text["k-front"] == str(len(front["front"]))
     assert page.text["k-hv"] == words.number(front["hypervolume"])
     assert page.text["k-done"] == "120"
-    best = view.knee(front["front"], front["objectives"])
+    best = knee(front["front"], front["objectives"])
     assert best is not None
     assert page.text["c-number"] == f"#{best['trial']}"
     assert "same network on the baseline's accelerator" in page.text["c-extra"]
