@@ -64,7 +64,7 @@ def test_with_everything_killed_resume_alone_finishes(place: Place, is_all: bool
     """
     if is_all:
         place.settings["LEASE_S"] = "600"
-    port = free_port()
+    port = str(free_port())
     run = place.start("run", str(place.var / "tiny.yaml"), "--workers", "2", "--port", port)
     place.url()
     at_epoch = random.Random(SEED).randrange(6, 18)
