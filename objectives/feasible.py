@@ -140,7 +140,8 @@ def _check_device(study: Study) -> None:
     if study.accelerator.device.endswith(".yaml"):  # not in the study's hash, and not on every worker's machine
         raise DeviceError(f"a study names a device, not a file; known: {', '.join(known_devices())}")
     device = load_device(study.accelerator.device)
-    if {"fps_per_watt", "energy_uj"} & set(study.objectives):
+    asked = {*study.objectives, *study.constraints.at_most}
+    if asked & {"fps_per_watt", "energy_uj", "power_w"}:
         device.static_power()
 
 

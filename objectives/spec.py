@@ -6,13 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from objectives.acceleratorspec import YOUNGER, ChosenAccelerator, SpecModel
 from objectives.acceleratorspec import AcceleratorSpec as AcceleratorSpec
 from objectives.errors import SpecError
+from objectives.searchspec import BudgetSpec, SamplerSpec, StoppingSpec
 from objectives.space import Choice, Domain, Params, Scalar, corners_beside, walk
 from objectives.validation import problem
 
@@ -43,10 +44,12 @@ YOUNGER_FIELDS = (
     "dataset.root", "dataset.verify", "dataset.normalise", "dataset.augment", "dataset.frames",
     "train.momentum", "train.weight_decay", "train.warmup_epochs", "train.step_epochs", "train.gamma",
     "train.rate_penalty", "train.target_rate", "train.micro_batch", "reset", "learn", "escape",
-    "train.dropout",
+    "train.dropout", "constraints.at_most",
 )  # fmt: skip
 """Fields younger than stored studies, by dotted name: at their default they are not in the frozen part, whose hash must
 stay what it was."""
+
+Ceiling = Literal["latency_ms", "energy_uj", "power_w"]
 
 LARGEST = 1e6
 """Largest threshold, slope, alpha and escape: far beyond use, and exact enough in float32."""
@@ -171,6 +174,9 @@ class ConstraintsSpec(SpecModel):
         default_factory=dict, description="Least accuracy; default half way between chance and 1."
     )
     fits_device: bool = True
+    at_most: dict[Ceiling, Annotated[float, Field(gt=0)]] = Field(
+        default={}, description="Most latency, energy of an image, or power (their ratio) of a feasible trial."
+    )
 
     @field_validator("floor")
     @classmethod
@@ -181,49 +187,6 @@ class ConstraintsSpec(SpecModel):
             if not 0 <= value < 1:
                 raise ValueError(f"the accuracy floor is a share from 0 to below 1, got {value:g}")
         return floor
-
-
-class SamplerSpec(SpecModel):
-    """Who suggests parameters."""
-
-    name: Literal["tpe", "nsga2", "nsga3", "gp", "qmc", "random", "grid"] = "tpe"
-    seed: int = Field(default=0, ge=0)
-    limit_s: float = Field(
-        default=5.0,
-        gt=0,
-        le=3600,
-        description="With `gp`: once a suggestion took longer than this [s], TPE makes those that follow.",
-    )
-
-
-class StoppingSpec(SpecModel):
-    """Which trials end before their last epoch; they report all objectives at epochs `grace_epochs * reduction^k`."""
-
-    name: Literal["none", "moasha", "median-front"] = "none"
-    reduction: int = Field(default=3, ge=2)
-    grace_epochs: int = Field(default=1, ge=1)
-    spare: int = Field(
-        default=10,
-        ge=0,
-        description="One in so many trials is trained to its end though it loses, to measure wrong stops; 0 for none.",
-    )
-
-
-class BudgetSpec(SpecModel):
-    """When the study ends; the first limit reached counts, running trials finish."""
-
-    trials: int | None = Field(default=None, ge=1, le=1_000_000)
-    epochs: int | None = Field(default=None, ge=1, le=1_000_000_000)
-    hours: float | None = Field(default=None, gt=0, le=1_000_000)
-    max_failures: int = Field(
-        default=5, ge=1, le=1_000_000, description="Failures in a row with one message after which the study pauses."
-    )
-
-    @model_validator(mode="after")
-    def _limited(self) -> BudgetSpec:
-        if self.trials is None and self.epochs is None and self.hours is None:
-            raise ValueError("no limit given; set trials, epochs or hours")
-        return self
 
 
 class Study(SpecModel):

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.pareto import Values, losses_of
-from objectives.spec import StoppingSpec
+from objectives.searchspec import StoppingSpec
 
 FEWEST = 3
 """Vectors at a rung, its own among them, below which no trial is stopped by comparison."""

@@ -7,13 +7,13 @@ one that is not worth it, and no front holds it. Told the same again, the server
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
 from objectives.data import describe
 from objectives.spec import Study
-from objectives.stopping import Verdict, is_spared, judge, judge_bound, rung_floor
+from objectives.stopping import is_spared, judge, judge_bound, rung_floor
 from service import lease as machine
 from service import wire
 from service.errors import LeaseLost
@@ -21,7 +21,7 @@ from service.fronts import feasible_front
 from service.handout import study_of
 from service.leasing import held_lease, lease_of, with_lease
 from service.record import Record
-from service.scores import in_order
+from service.scores import excess, in_order
 from storage import leases, studies, trials
 from storage.artifacts import Artifacts
 from storage.errors import TrialFinished
@@ -37,17 +37,26 @@ BASELINE = 0
 
 @dataclass(frozen=True)
 class _Asked:
-    """A question: which rung of which trial, with what vector.
-
-    Attributes:
-        constraints: What the sampler is to learn of a trial that is stopped here; feasible at 0 or below.
-    """
+    """A question: which rung of which trial, with what vector, and whether its accelerator fits the device."""
 
     fence: int
     rung: int
     epoch: int
     values: dict[str, float]
-    constraints: Mapping[str, float]
+    fits_device: bool = True
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What becomes of a trial: `continue`, `stop` or `spare`.
+
+    Attributes:
+        constraints: What the sampler is to learn of a trial that is stopped; feasible at 0 or below.
+    """
+
+    word: str
+    reason: str
+    constraints: Mapping[str, float] = field(default_factory=dict)
 
 
 class Judging:
@@ -69,54 +78,57 @@ class Judging:
             LeaseLost: Somebody else has the trial, or it is finished.
             NotFound: There is no such lease.
         """
-        return self._decided(trial_id, _Asked(message.fence, message.rung, message.epoch, message.values, {}))
+        return self._decided(trial_id, _Asked(message.fence, message.rung, message.epoch, message.values))
 
     def gate(self, trial_id: int, message: wire.Bound) -> wire.Decision:
         """Judge before training, by the best that the trial can come to; raises as `rung`."""
-        constraints = {} if message.fits_device else {"fits_device": 1.0}
-        return self._decided(trial_id, _Asked(message.fence, GATE, 0, message.values, constraints))
+        return self._decided(trial_id, _Asked(message.fence, GATE, 0, message.values, message.fits_device))
 
     def _decided(self, trial_id: int, asked: _Asked) -> wire.Decision:
         forgotten: list[CheckpointRow] = []
         with self._record.engine.begin() as connection:
             held = held_lease(connection, trial_id)
-            told = leases.decision_at(connection, trial_id, asked.rung)
-            if told is None or told[0] != "stop" or held.row.ended_at is None or held.row.fence != asked.fence:
+            stored = leases.decision_at(connection, trial_id, asked.rung)
+            told = _Decided(*stored) if stored else None
+            if told is None or told.word != "stop" or held.row.ended_at is None or held.row.fence != asked.fence:
                 machine.held(lease_of(held.row), asked.fence)
                 told = told or self._judged(connection, held, asked)
-                forgotten = _written(connection, held, asked, *told)
+                forgotten = _written(connection, held, asked, told)
         for row in forgotten:
             self._artifacts.remove(trial_id, row.fence, row.sha256)
-        return wire.Decision(decision="stop" if told[0] == "stop" else "continue", reason=told[1])
+        return wire.Decision(decision="stop" if told.word == "stop" else "continue", reason=told.reason)
 
-    def _judged(self, connection: Connection, held: Held, asked: _Asked) -> tuple[str, str]:
-        """What is decided, `continue`, `stop` or `spare`, and why."""
+    def _judged(self, connection: Connection, held: Held, asked: _Asked) -> _Decided:
         study = study_of(held.study)
         in_order(study, asked.values)
         if study.stopping.name == "none":
-            return "continue", "stopping: none"
+            return _Decided("continue", "stopping: none")
         if held.number == BASELINE:
-            return "continue", "the baseline is trained to its end"
+            return _Decided("continue", "the baseline is trained to its end")
         if asked.rung == GATE:
-            verdict = self._at_the_gate(held, study, asked)
-            return ("stop" if verdict.stop else "continue"), verdict.reason
+            return self._at_the_gate(held, study, asked)
         chance = 1 / describe(study.dataset.name).classes
         floor = rung_floor(study.stopping, asked.epoch, held.row.epochs, chance=chance, floor=held.study.floor)
         others = leases.vectors_at(connection, held.study.study_id, asked.epoch, held.row.trial_id)
         verdict = judge(study.stopping, study.objectives, asked.values, others, floor)
         if verdict.stop and is_spared(study.stopping, study.sampler.seed, held.number):
-            return "spare", f"trained on to measure wrong stops: {verdict.reason}"
-        return ("stop" if verdict.stop else "continue"), verdict.reason
+            return _Decided("spare", f"trained on to measure wrong stops: {verdict.reason}")
+        return _Decided("stop" if verdict.stop else "continue", verdict.reason)
 
-    def _at_the_gate(self, held: Held, study: Study, asked: _Asked) -> Verdict:
-        if asked.constraints and study.constraints.fits_device:
-            return Verdict(True, "the accelerator does not fit the device")
+    def _at_the_gate(self, held: Held, study: Study, asked: _Asked) -> _Decided:
+        if study.constraints.fits_device and not asked.fits_device:
+            return _Decided("stop", "the accelerator does not fit the device", {"fits_device": 1.0})
+        above = {name: share for name, share in excess(study, asked.values).items() if share > 0}
+        if above:
+            words = ", ".join(f"{name.removeprefix('max_')} by {share:.0%}" for name, share in sorted(above.items()))
+            return _Decided("stop", f"even with silent layers it is above its ceiling: {words}", above)
         front = feasible_front(self._record.trials(held.study.study_id), study.objectives)
         finished = [dict(zip(study.objectives, trial.values, strict=True)) for trial in front]
-        return judge_bound(study.objectives, asked.values, finished)
+        verdict = judge_bound(study.objectives, asked.values, finished)
+        return _Decided("stop" if verdict.stop else "continue", verdict.reason)
 
 
-def _written(connection: Connection, held: Held, asked: _Asked, decision: str, reason: str) -> list[CheckpointRow]:
+def _written(connection: Connection, held: Held, asked: _Asked, decided: _Decided) -> list[CheckpointRow]:
     """Store a rung and its decision; end the trial where it is stopped. Gives the checkpoints that are forgotten."""
     row, batch = held.row, Batch(connection)
     leases.write_rung(
@@ -127,22 +139,22 @@ def _written(connection: Connection, held: Held, asked: _Asked, decision: str, r
             "epoch": asked.epoch,
             "fence": asked.fence,
             "values": asked.values,
-            "decision": decision,
-            "reason": reason,
+            "decision": decided.word,
+            "reason": decided.reason,
         },
     )
-    if decision != "stop":
+    if decided.word != "stop":
         batch.send()
         return []
     try:
         trials.lock_running(connection, row.trial_id)
     except TrialFinished as error:
         raise LeaseLost(f"{error}: it was finished elsewhere") from error
-    attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence, "stopped": reason}
-    trials.stop(batch, row.trial_id, asked.constraints, attrs)
+    attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence, "stopped": decided.reason}
+    trials.stop(batch, row.trial_id, decided.constraints, attrs)
     where = "before training" if asked.rung == GATE else f"at epoch {asked.epoch} of {row.epochs}"
     studies.add_event(
-        batch, row.study_id, "stopped early", f"trial {held.number} stopped {where}: {reason}", held.number
+        batch, row.study_id, "stopped early", f"trial {held.number} stopped {where}: {decided.reason}", held.number
     )
     leases.write(batch, with_lease(row, machine.end(lease_of(row), asked.fence), held.now))
     return leases.forget_checkpoints(batch, row.trial_id)

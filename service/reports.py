@@ -21,7 +21,7 @@ from service.handout import study_of
 from service.leasing import Change, Ending, end_lease, lease_of, under_lease, with_lease
 from service.metrics import Metrics
 from service.record import Record
-from service.scores import in_order
+from service.scores import constraints_of, in_order
 from storage import leases, studies, trials
 from storage.artifacts import Artifacts
 from storage.errors import ArtifactDiskError, ArtifactError, TrialFinished
@@ -283,7 +283,7 @@ def _write_result(writes: Writes, held: Held, message: wire.Complete) -> None:
     """Store the scores of a trial, what comes with them, and the words for people."""
     study, row = study_of(held.study), held.row
     values = in_order(study, message.values)
-    constraints = _constraints(study, held.study.floor, message)
+    constraints = constraints_of(study, held.study.floor, message)
     attrs = {"seed": row.seed, "worker": row.worker, "attempts": row.fence}
     trials.finish(writes, row.trial_id, values, constraints, attrs)
     leases.write_result(
@@ -300,18 +300,6 @@ def _write_result(writes: Writes, held: Held, message: wire.Complete) -> None:
     words = ", ".join(_WORDS[name].format(message.values[name]) for name in study.objectives)
     text = f"trial {held.number} complete: {words}{'' if is_feasible else ' (infeasible)'}"
     studies.add_event(writes, row.study_id, "trial complete", text, held.number)
-
-
-def _constraints(study: Study, floor: float, message: wire.Complete) -> dict[str, float]:
-    """What a feasible trial keeps at 0 or below."""
-    constraints = {"floor": floor - message.values["accuracy"]}
-    if study.constraints.fits_device:
-        constraints["fits_device"] = 0.0 if message.fits_device else 1.0
-    if study.accelerator.search is not None:
-        constraints["fits_budget"] = 0.0 if message.fits_budget else 1.0
-    if study.accelerator.mode != "ideal":
-        constraints["hazards"] = float(message.hazards)
-    return constraints
 
 
 def _with_epochs(connection: Writes, row: LeaseRow, epochs: tuple[wire.EpochPoint, ...]) -> LeaseRow:

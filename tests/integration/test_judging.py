@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from service import wire
-from service.errors import LeaseLost
+from service.errors import LeaseLost, UsageError
 from tests.support.desk import Desk
 from tests.support.processes import scalar
 
@@ -166,6 +166,34 @@ def test_the_gate_stops_what_a_finished_trial_dominates_at_its_best(desk: Desk) 
 
     assert ask(desk, slow, {"latency_ms": 1.5, "fps_per_watt": 800.0}).decision == "stop"
     assert ask(desk, fast, {"latency_ms": 0.5, "fps_per_watt": 800.0}).decision == "continue"
+
+
+def test_the_gate_stops_what_is_above_a_ceiling_at_its_best(desk: Desk) -> None:
+    start(desk, constraints={"floor": {"accuracy": 0.2}, "at_most": {"latency_ms": 1.0, "power_w": 1.0}})
+    desk.complete(desk.lease(), latency_ms=0.9, energy_uj=10.0)
+    slow, cool = desk.lease(), desk.lease()
+
+    decided = ask(desk, slow, {"latency_ms": 1.25, "fps_per_watt": 9000.0, "energy_uj": 2500.0})
+
+    assert decided.reason == "even with silent layers it is above its ceiling: latency_ms by 25%, power_w by 100%"
+    assert trial(desk, slow).constraints == {"max_latency_ms": 0.25, "max_power_w": 1.0}
+    assert ask(desk, cool, {"latency_ms": 0.5, "fps_per_watt": 9000.0, "energy_uj": 100.0}).decision == "continue"
+
+
+def test_ceilings_are_constraints_of_what_is_complete(desk: Desk) -> None:
+    desk.start(constraints={"floor": {"accuracy": 0.2}, "at_most": {"latency_ms": 2.0, "energy_uj": 50.0}})
+    desk.complete(desk.lease(), latency_ms=1.0, energy_uj=25.0)
+    above = desk.lease()
+
+    with pytest.raises(UsageError, match="values: energy_uj missing; the study limits energy_uj"):
+        desk.complete(above)
+    desk.complete(above, latency_ms=3.0, energy_uj=50.0)
+
+    first, second = optuna.load_study(study_name="tiny", storage=desk.url).get_trials()
+    names = ("max_latency_ms", "max_energy_uj")
+    assert [first.constraints[name] for name in names] == [-0.5, -0.5]
+    assert [second.constraints[name] for name in names] == [0.5, 0.0]
+    assert [point["trial"] for point in desk.studies.front("tiny").document()["front"]] == [0]
 
 
 def test_without_a_method_nobody_is_stopped(desk: Desk) -> None:

@@ -125,7 +125,7 @@ def test_what_is_no_mapping_or_no_yaml(text: str, words: str) -> None:
         ("{accuracy: 0.2}", "{accuracy: 1.0}", "14: constraints.floor: the accuracy floor is a share"),
         ("{accuracy: 0.2}", "{latency_ms: 1.0}", "14: constraints.floor: a floor holds for accuracy only"),
         ("seed: 1", "seed: -1", "15: sampler.seed: expected greater than or equal to 0, got -1"),
-        ("name: tpe", "name: bayes", "15: sampler.name: expected 'tpe', 'nsga2', 'random' or 'grid', got 'bayes'"),
+        ("name: tpe", "name: bayes", "15: sampler.name: expected 'tpe', 'nsga2', 'nsga3', 'gp', 'qmc'"),
         ("name: tpe", "name: grid", "10: search.beta: a grid needs choices, whole numbers or"),
         ("{trials: 4}", "{}", "16: budget: no limit given; set trials, epochs or hours"),
         ("{trials: 4}", "{max_failures: 2}", "16: budget: no limit given"),

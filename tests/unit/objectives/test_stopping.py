@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives.pareto import front
-from objectives.spec import StoppingSpec
+from objectives.searchspec import StoppingSpec
 from objectives.stopping import CORNER, _order, is_spared, judge, judge_bound, rung_epochs, rung_floor
 
 NAMES = ("accuracy", "latency_ms")
