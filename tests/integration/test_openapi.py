@@ -29,7 +29,8 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 OPERATIONS = [
     "GET /healthz", "GET /metrics", "POST /v1/leases", "POST /v1/leases/{trial_id}/renew",
-    "POST /v1/leases/{trial_id}/rungs", "PUT /v1/leases/{trial_id}/checkpoints/{digest}",
+    "POST /v1/leases/{trial_id}/gate", "POST /v1/leases/{trial_id}/rungs",
+    "PUT /v1/leases/{trial_id}/checkpoints/{digest}",
     "PUT /v1/leases/{trial_id}/weights/{digest}", "PUT /v1/leases/{trial_id}/hardware-front/{digest}",
     "GET /v1/leases/{trial_id}/blobs/{fence}/{digest}", "POST /v1/leases/{trial_id}/complete",
     "POST /v1/leases/{trial_id}/fail", "POST /v1/leases/{trial_id}/tested", "POST /v1/leases/{trial_id}/release",

@@ -25,7 +25,7 @@ from tests.support.studies import study_text
 LIMIT_S = 10.0
 """Longer than any request may take."""
 
-STUDY = study_text(sampler={"name": "random"}, budget={"trials": 100_000})
+STUDY = study_text(sampler={"name": "random"}, budget={"trials": 100_000}, stopping={"name": "moasha", "spare": 2})
 WEIGHTS = b"weights"
 DIGEST = hashlib.sha256(WEIGHTS).hexdigest()
 
@@ -62,6 +62,7 @@ class Scene:
         return {
             "leases": {"worker": "w", "versions": versions.installed(), "study": "tiny"},
             "renew": {"fence": fence, "epochs": [{"epoch": 1, "loss": 1.0, "accuracy": 0.5, "seconds": 1.0}]},
+            "gate": {"fence": fence, "values": values, "fits_device": True},
             "rungs": {"fence": fence, "rung": 0, "epoch": 1, "values": values},
             "complete": {"fence": fence, "values": values, "fits_device": True, "hazards": 0, "details": {},
                          "on_baseline_accelerator": None, "weights": DIGEST},
