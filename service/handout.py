@@ -330,7 +330,8 @@ class Handout:
                 return self._offer_test(connection, row, wanted[trial_id], request)
         if not under_test:
             studies.update(connection, row.study_id, state="complete", reason="the budget is spent")
-            message = f"complete: {len(points)} points on the front, scored on the test set"
+            count = "1 point" if len(points) == 1 else f"{len(points)} points"
+            message = f"complete: {count} on the front, scored on the test set"
             studies.add_event(connection, row.study_id, "complete", message)
         return None
 
