@@ -195,7 +195,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a study and its trials, or one trial with its learning curve and its accelerator's report."""
-    from service.tables import studies_table, trial_details, trials_table
+    from service.tables import stopping_words, studies_table, trial_details, trials_table
 
     with _studies() as studies:
         if trial is not None:
@@ -208,8 +208,9 @@ def show(
         print_json({**status, "list": trials})
         return
     out.print(studies_table([status]))
-    if status["reason"]:
-        out.print(status["reason"])
+    for words in (status["reason"], stopping_words(status)):
+        if words:
+            out.print(words)
     out.print(trials_table(trials, objectives))
 
 

@@ -49,6 +49,7 @@ class Status:
     created_at: datetime
     eta_s: float | None
     last_event: int
+    spared: dict[str, int]  # losers at a rung that were trained to their ends, and those of them on the front
 
     def document(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -69,6 +70,7 @@ class Status:
             "created_at": self.created_at.isoformat(),
             "eta_s": self.eta_s,
             "last_event": self.last_event,
+            "spared": self.spared,
         }
 
 
@@ -215,6 +217,8 @@ class Studies:
         with self._record.engine.connect() as connection:
             open_leases = leases.of_study(connection, row.study_id)
             now, last_event = leases.now(connection), studies.last_event_id(connection, row.study_id)
+            spared = leases.spared(connection, row.study_id) if spec.stopping.name != "none" else set()
+        front = self._front(row, trials)
         counts = Counter(_WORDS[trial.state] for trial in trials)
         return Status(
             name=name,
@@ -223,12 +227,13 @@ class Studies:
             asked=spec.budget.trials,
             counts={word: counts[word] for word in _WORDS.values()},
             feasible=sum(map(is_feasible, trials)),
-            front=self._front(row, trials),
+            front=front,
             hypervolume_steps=hypervolume_steps(trials, spec.objectives, row.reference),
             running=_running(trials, open_leases, now),
             created_at=row.created_at,
             eta_s=_eta(trials, len(open_leases), spec.budget.trials),
             last_event=last_event,
+            spared=_spared(trials, spared, front),
         )
 
     def trials(self, name: str) -> list[dict[str, Any]]:
@@ -364,6 +369,11 @@ def _running(trials: list[FrozenTrial], open_leases: list[LeaseRow], now: dateti
         for lease in open_leases
         if lease.trial_id in numbers
     ]
+
+
+def _spared(trials: list[FrozenTrial], spared: set[int], front: Front) -> dict[str, int]:
+    ended = {trial.number for trial in trials if trial._trial_id in spared and trial.state is TrialState.COMPLETE}
+    return {"complete": len(ended), "on_front": len(ended & {point["trial"] for point in front.points})}
 
 
 def _eta(trials: list[FrozenTrial], workers: int, asked: int | None) -> float | None:

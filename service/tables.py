@@ -106,6 +106,17 @@ def studies_table(statuses: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def stopping_words(status: Mapping[str, Any]) -> str:
+    """How many trials were stopped early, and how many losers that were not turned out well; empty without any."""
+    stopped, spared = status["trials"]["stopped"], status["spared"]
+    if not stopped and not spared["complete"]:
+        return ""
+    words = f"{stopped} of {status['trials']['created']} trials stopped early"
+    if spared["complete"]:
+        words += f"; of {spared['complete']} losers trained to the end, {spared['on_front']} on the front"
+    return words
+
+
 def trials_table(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str]) -> Table:
     """Every trial of a study, a line each."""
     table = Table(box=box.SIMPLE_HEAD)
@@ -138,6 +149,8 @@ def trial_details(trial: Mapping[str, Any]) -> RenderableType:
         facts.add_row(f"test: {HEADS.get(name, name)}", shown(name, value))
     if search := details.get("hardware_search"):
         facts.add_row("accelerator", _found(details["accelerator_chosen"], search))
+    if stopped := trial["attributes"].get("stopped"):
+        facts.add_row("stopped early", Text(stopped))
     failure = trial["attributes"].get("failure")
     if failure:
         facts.add_row("failure", Text(f"{failure['class']}: {failure['message']}"))

@@ -173,6 +173,16 @@ def decision_at(connection: Connection, trial_id: int, number: int) -> tuple[str
     return (found[0][0], found[0][1]) if found else None
 
 
+def spared(connection: Connection, study_id: int) -> set[int]:
+    """Ids of the trials of a study that lost at a rung, and are trained to their ends all the same."""
+    query = (
+        select(rung.c.trial_id)
+        .join(lease, lease.c.trial_id == rung.c.trial_id)
+        .where(lease.c.study_id == study_id, rung.c.decision == "spare")
+    )
+    return set(connection.scalars(query))
+
+
 def vectors_at(connection: Connection, study_id: int, epoch: int, trial_id: int) -> list[dict[str, float]]:
     """The objective vectors that the other trials of a study had at the rung of an epoch."""
     return [row[0] for row in _VECTORS.rows(connection, {"study_id": study_id, "epoch": epoch, "trial_id": trial_id})]

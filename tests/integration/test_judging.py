@@ -144,6 +144,9 @@ def test_a_loser_may_be_spared_to_measure_wrong_stops(desk: Desk) -> None:
     assert decided.reason == "trained on to measure wrong stops: place 3 of 3 at this rung, the better 1 go on"
     query = "SELECT decision FROM spikefront.rung WHERE trial_id = :id"
     assert scalar(desk.url, query, id=loser.trial_id) == "spare"
+    assert desk.studies.status("tiny").spared == {"complete": 0, "on_front": 0}
+    desk.complete(loser, accuracy=0.99)
+    assert desk.studies.status("tiny").spared == {"complete": 1, "on_front": 1}
 
 
 def test_the_gate_stops_what_does_not_fit_and_the_sampler_learns_why(desk: Desk) -> None:

@@ -167,6 +167,7 @@ class FakeStudies:
             created_at=BEGIN,
             eta_s=6720.0 if study.running else None,
             last_event=len(study.events),
+            spared={"complete": 0, "on_front": 0},
         )
 
     def trials(self, name: str) -> list[dict[str, Any]]:

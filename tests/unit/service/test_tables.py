@@ -9,7 +9,17 @@ import pytest
 from rich.console import Console, RenderableType
 
 from service import tables
-from service.tables import changed, front_table, live_view, number, shown, studies_table, trial_details, trials_table
+from service.tables import (
+    changed,
+    front_table,
+    live_view,
+    number,
+    shown,
+    stopping_words,
+    studies_table,
+    trial_details,
+    trials_table,
+)  # fmt: skip
 
 NAMES = ("accuracy", "latency_ms", "fps_per_watt")
 
@@ -106,6 +116,22 @@ def test_a_traceback_is_shown_as_it_is(text: str) -> None:
     assert "IndexError: " in shown_text
 
 
+def test_a_trial_that_was_stopped_says_why() -> None:
+    text = _render(trial_details(_trial(state="stopped", attributes={"stopped": "place 9 of [9] at this rung"})))
+
+    assert "place 9 of [9] at this rung" in text
+
+
+def test_early_stopping_is_summed_up() -> None:
+    trials = {**_status()["trials"], "stopped": 9, "created": 16}
+
+    assert stopping_words(_status(trials={**trials, "stopped": 0})) == ""
+    assert stopping_words(_status(trials=trials)) == "9 of 16 trials stopped early"
+    assert stopping_words(_status(trials=trials, spared={"complete": 3, "on_front": 1})) == (
+        "9 of 16 trials stopped early; of 3 losers trained to the end, 1 on the front"
+    )
+
+
 def test_trials_without_values_have_dashes() -> None:
     done = _trial(
         trial=4, state="complete", values=dict(zip(NAMES, (0.5, 1.0, 2.0), strict=True)), feasible=False, seconds=1.25
@@ -121,7 +147,7 @@ def _status(**fields: Any) -> dict[str, Any]:
     known: dict[str, Any] = {
         "study": "tiny", "state": "running", "trials": trials, "front_size": 2, "hypervolume": 0.5, "eta_s": 3600.0,
         "running": [{"trial": 4, "task": "train", "epoch": 1, "epochs": 2, "accuracy": 0.5, "worker": "w-1",
-                     "expired": False}], "reason": "",
+                     "expired": False}], "reason": "", "spared": {"complete": 0, "on_front": 0},
     }  # fmt: skip
     return {**known, **fields}
 
