@@ -54,7 +54,11 @@ OURS = [
 
 def table_bars(name: str, figure: Path | None) -> list[Bar]:
     """Replay every method on a table; the bars compare the default with the best plain method."""
-    table = Table.load(TABLES / f"{name}.npz")
+    path = TABLES / f"{name}.npz"
+    if not path.exists():
+        reason = f"not recorded yet: python -m tests.bench.search_table {name} --var FOLDER"
+        return [Bar(f"search/{name}", None, BARS[name], "x", at_least=False, reason=reason)]
+    table = Table.load(path)
     runs = {method.name: [replay(table, method, seed) for seed in range(SEEDS)] for method in (*PLAIN, *OURS)}
     best = max((method.name for method in PLAIN), key=lambda plain: _final(runs[plain]))
     aim = _final(runs[best])
