@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -36,12 +37,17 @@ from storage.trials import Sighting, Suggestion, TrialKey
 
 @dataclass
 class _Open:
-    """A study as its sampler sees it, valid while settings and server fence are the stored ones."""
+    """A study as its sampler sees it, valid while settings and server fence are the stored ones.
+
+    Attributes:
+        next_expiry: When its next lease runs out [s], on this process's monotonic clock; infinite without any.
+    """
 
     settings: str
     server_fence: int
     spec: Study
     mirror: Mirror
+    next_expiry: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,9 @@ class Handout:
             rows = self._rows(request.study)
         finished = request.study is not None and rows[0].state != "running"
         reason = f"{rows[0].state}: {rows[0].reason}" if finished else ""
-        return wire.Idle(retry_s=self._pacing.wait_s(time.monotonic()), finished=finished, reason=reason)
+        next_expiry = min((opened.next_expiry for opened in tuple(self._open.values())), default=math.inf)
+        retry_s = self._pacing.wait_s(time.monotonic(), next_expiry)
+        return wire.Idle(retry_s=retry_s, finished=finished, reason=reason)
 
     def _opened(self, name: str | None) -> tuple[int, str] | None:
         """Id and name of a study that this server hands out already: its row need not be read to ask it."""
@@ -305,8 +313,10 @@ class Handout:
                 mirror.close(one.trial_id)
         for trial in sampled_trials(connection, changed) if changed else ():
             mirror.follow(trial)
+        left_s = math.inf if seen.next_expiry is None else (seen.next_expiry - seen.now).total_seconds()
+        opened.next_expiry = time.monotonic() + left_s
         unfinished = [one for one in seen.trials if not one.state.is_finished()]
-        return _Scene(opened, unfinished, seen.now, seen.has_expired)
+        return _Scene(opened, unfinished, seen.now, left_s <= 0)
 
     # --- the end -----------------------------------------------------------------------------------------------
 

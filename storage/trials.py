@@ -62,11 +62,15 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Sightings:
-    """What there is to look at, in the order of the numbers, at an instant of the database's clock."""
+    """What there is to look at, in the order of the numbers, at an instant of the database's clock.
+
+    Attributes:
+        next_expiry: When the first of the study's open leases runs out, or did; None without any.
+    """
 
     trials: list[Sighting]
     now: datetime
-    has_expired: bool
+    next_expiry: datetime | None
 
 
 # Each is one statement, written out: a trial costs as few round trips as its locks allow, and no SQL is put together
@@ -74,10 +78,10 @@ class Sightings:
 _LOCK = text("SELECT study_id FROM public.studies WHERE study_id = :study_id FOR NO KEY UPDATE")
 
 _SIGHTINGS = Statement("""
-SELECT at.now, at.has_expired, seen.trial_id, seen.number, seen.state, seen.datetime_start
-FROM (SELECT clock_timestamp() AS now, EXISTS (
-    SELECT FROM spikefront.lease WHERE study_id = :study_id AND ended_at IS NULL AND expires_at <= clock_timestamp()
-  ) AS has_expired) AS at
+SELECT at.now, at.next_expiry, seen.trial_id, seen.number, seen.state, seen.datetime_start
+FROM (SELECT clock_timestamp() AS now, (
+    SELECT min(expires_at) FROM spikefront.lease WHERE study_id = :study_id AND ended_at IS NULL
+  ) AS next_expiry) AS at
 LEFT JOIN (
   SELECT trial_id, number, state, datetime_start FROM public.trials WHERE study_id = :study_id AND trial_id > :last_id
   UNION ALL
@@ -151,20 +155,20 @@ def lock_study(connection: Connection, study_id: int) -> None:
 
 
 def sightings(connection: Connection, study_id: int, last_id: int, open_ids: Sequence[int]) -> Sightings:
-    """The trials after `last_id` and those of `open_ids`, and whether any lease of the study has expired.
+    """The trials after `last_id` and those of `open_ids`, and when the next of the study's leases runs out.
 
     Ids grow with the numbers, for both are given under the study's lock; so this costs as much in a long study as in
     a short one.
     """
     values = {"study_id": study_id, "last_id": last_id, "open_ids": list(open_ids)}
     found = _SIGHTINGS.rows(connection, values)
-    now, has_expired, *_ = found[0]
+    now, next_expiry, *_ = found[0]
     seen = [
         Sighting(trial_id, number, TrialState[state], started)
         for _, _, trial_id, number, state, started in found
         if trial_id is not None
     ]
-    return Sightings(seen, now, has_expired)
+    return Sightings(seen, now, next_expiry)
 
 
 def count(connection: Connection, study_id: int, *states: TrialState) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,8 @@ import pytest
 
 from service import wire
 from service.errors import LeaseLost, NotFound, UsageError
-from tests.support.desk import Desk, completion, made_up, weights_of
+from service.pacing import MARGIN_S
+from tests.support.desk import SHORT_S, Desk, completion, made_up, weights_of
 from tests.support.postgres import eventually
 from tests.support.processes import scalar
 
@@ -70,6 +72,18 @@ def test_only_one_of_many_takes_an_expired_lease_over(hasty: Desk) -> None:
 
     fences = [offer.fence for offer in offers if isinstance(offer, wire.Lease)]
     assert fences == [2]
+
+
+def test_an_idle_worker_is_told_to_come_when_the_next_lease_runs_out(hasty: Desk) -> None:
+    hasty.start(budget={"trials": 1})
+    old = hasty.lease(worker="first")
+
+    idle = hasty.ask(worker="second")
+
+    assert isinstance(idle, wire.Idle)
+    assert 0 < idle.retry_s <= SHORT_S + MARGIN_S
+    time.sleep(idle.retry_s)
+    assert hasty.lease(worker="second").trial_id == old.trial_id
 
 
 LATE: dict[str, Callable[[Desk, wire.Lease], object]] = {

@@ -6,7 +6,7 @@ import heapq
 
 import pytest
 
-from service.pacing import CALLS_PER_S, LEAST_S, MOST_S, Pacing
+from service.pacing import CALLS_PER_S, LEAST_S, MARGIN_S, MOST_S, Pacing
 
 
 def calls_per_second(workers: int, seconds: float) -> float:
@@ -42,3 +42,18 @@ def test_after_a_quiet_time_the_wait_is_short_again() -> None:
 
     assert pacing.wait_s(1_000.0) < 1.0
     assert pacing.wait_s(1_002.0) == LEAST_S
+
+
+def test_one_of_a_few_comes_when_the_next_lease_runs_out() -> None:
+    pacing = Pacing()
+
+    assert pacing.wait_s(10.0, next_expiry=10.2) == pytest.approx(0.2 + MARGIN_S)
+    assert pacing.wait_s(10.0, next_expiry=17.0) == LEAST_S
+    assert pacing.wait_s(10.0, next_expiry=9.9) == LEAST_S, "somebody else has it by now"
+
+
+def test_many_do_not_all_come_when_a_lease_runs_out() -> None:
+    pacing = Pacing()
+    waits = [pacing.wait_s(call / 5_000, next_expiry=call / 5_000 + 0.1) for call in range(20_000)]
+
+    assert waits[-1] > LEAST_S
