@@ -37,22 +37,6 @@ def best(points: Sequence[Point], objective: str) -> Point | None:
     return max(points, key=lambda point: (_gain(point, objective), -point["trial"]), default=None)
 
 
-def limits_of(items: Sequence[str]) -> dict[str, float]:
-    """Limits by name, from words such as `latency_ms=0.5`.
-
-    Raises:
-        UsageError: One is no name with a number.
-    """
-    limits: dict[str, float] = {}
-    for item in items:
-        name, _, value = item.partition("=")
-        try:
-            limits[name] = float(value)
-        except ValueError as error:
-            raise UsageError(f"--limit {item}: expected an objective and a number, such as latency_ms=0.5") from error
-    return limits
-
-
 def chosen(document: Mapping[str, Any], limits: Mapping[str, float], wanted: str | None) -> dict[str, Any]:
     """A front's document with the points that keep the limits, the numbers of its knee and of the best in `wanted`.
 

@@ -230,9 +230,10 @@ def pareto(
 
     Example: spikefront pareto digits --limit latency_ms=0.5 --best accuracy
     """
-    from service.choosing import chosen, limits_of
+    from service.assignments import numbers
+    from service.choosing import chosen
 
-    limits = limits_of(limit or [])
+    limits = numbers(limit or [], "--limit", "latency_ms=0.5")
     with _studies() as studies:
         _print_front(chosen(studies.front(study).document(), limits, best), as_json)
 

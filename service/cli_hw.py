@@ -15,6 +15,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from service.assignments import numbers
 from service.console import Json, out, print_json, progress
 from service.errors import UsageError
 from service.settings import load_settings
@@ -133,7 +134,7 @@ def sweep_network(
 
     Example: spikefront hw sweep digits/17 --budget luts=20000 --budget bram36=100
     """
-    limits, divisors = _limits(budget or []), _divisors(encoders)
+    limits, divisors = numbers(budget or [], "--budget", "luts=20000"), _divisors(encoders)
 
     from hwmodel.figures import sweep_figure
     from hwmodel.table import report_table
@@ -235,17 +236,6 @@ def _trained(trial: str, number: int | None, seed: int | None) -> Trained:
         return trained_file(Path(trial), seed)
     with _record() as record:
         return trained_trial(record, load_settings().var / "artifacts", trial, number)
-
-
-def _limits(budget: Sequence[str]) -> dict[str, float]:
-    limits: dict[str, float] = {}
-    for item in budget:
-        part, _, amount = item.partition("=")
-        try:
-            limits[part] = float(amount)
-        except ValueError as error:
-            raise UsageError(f"--budget {item}: expected PART=NUMBER, such as luts=20000") from error
-    return limits
 
 
 def _divisors(encoders: str) -> tuple[int, ...]:

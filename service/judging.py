@@ -90,7 +90,7 @@ class Judging:
             held = held_lease(connection, trial_id)
             stored = leases.decision_at(connection, trial_id, asked.rung)
             told = _Decided(*stored) if stored else None
-            if told is None or told.word != "stop" or held.row.ended_at is None or held.row.fence != asked.fence:
+            if told is None or told.word != "stop" or held.row.fence != asked.fence:  # a stop has ended the lease
                 machine.held(lease_of(held.row), asked.fence)
                 told = told or self._judged(connection, held, asked)
                 forgotten = _written(connection, held, asked, told)

@@ -38,14 +38,12 @@ def training_seed(study: Study, number: int) -> int:
 
 
 class _Storage(optuna.storages.InMemoryStorage):
-    """Optuna's storage in memory, for one study, that takes trials over without copying them deeply.
-
-    A trial belongs to one thread until it has its parameters, so that these are written without a copy each.
-    """
+    """Optuna's storage in memory for one study and one thread at a time, without deep copies, and none a parameter."""
 
     def take(self, study_id: int, trial: FrozenTrial) -> FrozenTrial:
-        """Append a trial; a shallow copy, of which nothing is changed in place, becomes the storage's own."""
+        """Append a trial; the storage's own is a copy, deep enough for what is written to it later."""
         own = copy.copy(trial)
+        own.params, own.distributions = dict(trial.params), dict(trial.distributions)
         with self._lock:
             trials = self._studies[study_id].trials
             own._trial_id = self._max_trial_id = self._max_trial_id + 1
@@ -56,7 +54,7 @@ class _Storage(optuna.storages.InMemoryStorage):
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
-        """Write a parameter of a trial that runs."""
+        """Write a parameter of a trial in place."""
         trial = self.get_trial(trial_id)
         trial.params[param_name] = distribution.to_external_repr(param_value_internal)
         trial.distributions[param_name] = distribution

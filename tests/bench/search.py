@@ -27,7 +27,7 @@ BARS = {"digits": 1 / 3, "mnist": 1 / 2}
 """Most of the best plain method's epochs."""
 
 DEFAULT = StoppingSpec(name="moasha", reduction=4, grace_epochs=1, spare=0)
-"""Fixed on digits, before MNIST was looked at."""
+"""What is proposed as the default; to be fixed on digits before MNIST is looked at."""
 
 MEDIAN = DEFAULT.model_copy(update={"name": "median-front"})
 

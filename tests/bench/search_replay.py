@@ -11,7 +11,6 @@ import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +22,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.pareto import front, hypervolume, reference_point
 from objectives.searchspec import StoppingSpec
-from objectives.stopping import is_spared, judge, rung_floor
+from objectives.stopping import is_spared, judge, rung_epochs, rung_floor
 from service.samplers import Mirror
-from storage.trials import CONSTRAINT, Suggestion
+from storage.trials import CONSTRAINT
 from tests.bench.search_table import AXES, OBJECTIVES, SURROGATES
+from tests.bench.service_ask import row_of
 from tests.support.studies import make_study
 
 WORKERS, TRIALS = 8, 100
@@ -135,7 +135,7 @@ class Ours:
         number = len(self._rows)
         suggestion = self._mirror.suggest(number, None if number else _params(BASELINE))
         self._mirror.asked(number, number)
-        self._rows.append(_row(number, suggestion))
+        self._rows.append(row_of(number, suggestion, None))
         return _place(suggestion.params)
 
     def end(self, number: int, vector: Vector | None) -> None:
@@ -234,18 +234,10 @@ def _stops(
 ) -> bool:
     """As `service.judging` decides, of the rungs that the method has among those recorded."""
     epoch = table.rungs[rung]
-    if spec.name == "none" or number == 0 or epoch not in _rungs(spec, table.epochs):
+    if spec.name == "none" or number == 0 or epoch not in rung_epochs(spec, table.epochs):
         return False
     floor = rung_floor(spec, epoch, table.epochs, chance=CHANCE, floor=FLOOR)
     return judge(spec, OBJECTIVES, vector, others, floor).stop and not is_spared(spec, seed, number)
-
-
-def _rungs(spec: StoppingSpec, epochs: int) -> set[int]:
-    found, epoch = set(), spec.grace_epochs
-    while epoch < epochs:
-        found.add(epoch)
-        epoch *= spec.reduction
-    return found
 
 
 def _wrong(table: Table, run: Run, seed: int) -> int:
@@ -267,12 +259,3 @@ def _params(place: Place) -> dict[str, Any]:
 def _place(params: Any) -> Place:
     names = list(SPACE)
     return (tuple(SURROGATES).index(params[names[0]]), *(int(params[name]) - 1 for name in names[1:]))
-
-
-def _row(number: int, suggestion: Suggestion) -> FrozenTrial:
-    return FrozenTrial(
-        number=number, trial_id=number, state=TrialState.RUNNING, value=None, values=None,
-        datetime_start=datetime(2024, 1, 1), datetime_complete=None, params=dict(suggestion.params),
-        distributions=dict(suggestion.distributions), user_attrs={}, system_attrs=dict(suggestion.system_attrs),
-        intermediate_values={},
-    )  # fmt: skip

@@ -21,6 +21,7 @@ from service.client import Client
 from storage.embedded import EmbeddedPostgres
 from storage.engine import create_engine
 from tests.support.fated_worker import Fate, Fated
+from tests.support.outcomes import COLUMNS, TABLES
 from tests.support.postgres import eventually, fresh_database
 from tests.support.processes import Place
 from tests.support.sidelog import Entry, read
@@ -39,19 +40,11 @@ FIELDS: dict[str, Any] = {
 }
 """Much that is random; a network that learns from the first epoch on."""
 
-_OUTCOME = """
-SELECT t.state::text, l.seed, r.weights_sha256, r.weights_fence, r.details, r.on_baseline_accelerator,
-       r.test, r.test_error,
-       (SELECT json_object_agg(p.param_name, p.param_value) FROM public.trial_params p WHERE p.trial_id = t.trial_id)
-           AS params,
-       (SELECT json_agg(v.value ORDER BY v.objective) FROM public.trial_values v WHERE v.trial_id = t.trial_id)
-           AS "values",
-       (SELECT json_agg(json_build_array(e.epoch, e.loss, e.accuracy) ORDER BY e.epoch) FROM spikefront.epoch e
-        WHERE e.trial_id = t.trial_id) AS curve,
+_OUTCOME = f"""
+SELECT {COLUMNS}, r.weights_fence,
        (SELECT json_agg(json_build_array(g.rung, g.epoch, g.values) ORDER BY g.rung) FROM spikefront.rung g
         WHERE g.trial_id = t.trial_id) AS rungs
-FROM public.trials t JOIN spikefront.study s USING (study_id) JOIN spikefront.lease l USING (trial_id)
-JOIN spikefront.result r USING (trial_id) WHERE s.name = :name
+FROM {TABLES} WHERE s.name = :name
 """
 _CHECKPOINTS = """
 SELECT c.checkpoint_id, c.trial_id, c.fence, c.epoch, c.sha256 FROM spikefront.checkpoint c

@@ -24,6 +24,7 @@ from service.settings import Settings
 from service.studies import Studies
 from storage.embedded import EmbeddedPostgres
 from tests.support.fated_worker import Fate, Fated
+from tests.support.outcomes import COLUMNS, TABLES
 from tests.support.postgres import eventually, fresh_database
 from tests.support.studies import study_text
 
@@ -43,20 +44,11 @@ FIELDS: dict[str, Any] = {
     "baseline": {"beta": 0.25},
 }
 
-_TRIALS = """
-SELECT t.number, t.state::text AS state, l.seed, l.worker, r.weights_sha256, r.details, r.on_baseline_accelerator,
-       r.test, r.test_error,
-       (SELECT json_object_agg(p.param_name, p.param_value) FROM public.trial_params p WHERE p.trial_id = t.trial_id)
-           AS params,
-       (SELECT json_agg(v.value ORDER BY v.objective) FROM public.trial_values v WHERE v.trial_id = t.trial_id)
-           AS "values",
-       (SELECT json_agg(json_build_array(e.epoch, e.loss, e.accuracy) ORDER BY e.epoch) FROM spikefront.epoch e
-        WHERE e.trial_id = t.trial_id) AS curve,
+_TRIALS = f"""
+SELECT t.number, l.worker, {COLUMNS},
        (SELECT a.value_json FROM public.trial_user_attributes a WHERE a.trial_id = t.trial_id AND a.key = 'failure')
            AS failure
-FROM public.trials t JOIN spikefront.study s USING (study_id) JOIN spikefront.lease l USING (trial_id)
-LEFT JOIN spikefront.result r USING (trial_id)
-WHERE s.name = :name ORDER BY t.number
+FROM {TABLES} WHERE s.name = :name ORDER BY t.number
 """
 
 Trials = list[dict[str, Any]]

@@ -145,7 +145,9 @@ def test_a_sweep_is_shown_beside_the_trials_own_accelerator(place: Place) -> Non
 
 
 def test_bad_words_for_a_sweep_are_told(place: Place) -> None:
-    assert "--budget luts: expected PART=NUMBER" in complaint(hw(place, "sweep", "tiny/1", "--budget", "luts"))
+    assert "--budget luts: expected NAME=NUMBER, such as luts=20000" in complaint(
+        hw(place, "sweep", "tiny/1", "--budget", "luts")
+    )
     assert "--encoders 2,x: expected whole" in complaint(hw(place, "sweep", "tiny/1", "--encoders", "2,x"))
     assert "'lut' is unknown; known: luts" in complaint(hw(place, "sweep", "tiny/1", "--budget", "lut=9"))
     assert "luts: at least" in complaint(hw(place, "sweep", "tiny/1", "--budget", "luts=9"))

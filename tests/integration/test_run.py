@@ -180,6 +180,6 @@ def test_losers_are_stopped_early_and_count_into_the_budget(served: Place) -> No
     trials = audited(served, 8)
     stopped = [trial for trial in trials if trial.state is TrialState.PRUNED]
     assert len(stopped) >= 2
-    assert all("is below the floor of its rung" in trial.user_attrs["stopped"] for trial in stopped[:1])
+    assert any("is below the floor of its rung" in trial.user_attrs["stopped"] for trial in stopped)
     trained = scalar(str(served.database), "SELECT sum(epoch) FROM spikefront.lease")
     assert trained < 8 * 9

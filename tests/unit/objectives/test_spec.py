@@ -179,6 +179,19 @@ def test_a_device_of_unknown_power_does_for_latency_alone() -> None:
     assert parse_study(text).accelerator.device == "xc7z020"
     (problem,) = _problems(text.replace("latency_ms]", "energy_uj]"))
     assert problem.startswith("s.yaml:8: accelerator.device: device xc7z020: static power is unknown")
+    for ceiling in ("energy_uj", "power_w"):
+        (problem,) = _problems(_limited(text, f"{ceiling}: 1"))
+        assert problem.startswith("s.yaml:8: accelerator.device: device xc7z020: static power is unknown")
+    assert parse_study(_limited(text, "latency_ms: 1")).constraints.at_most == {"latency_ms": 1.0}
+
+
+def _limited(text: str, ceiling: str) -> str:
+    return text.replace("{floor: {accuracy: 0.2}}", f"{{floor: {{accuracy: 0.2}}, at_most: {{{ceiling}}}}}")
+
+
+@pytest.mark.parametrize("ceiling", ["accuracy: 0.5", "latency_ms: 0", "power_w: -1", "latency_ms: fast"])
+def test_a_ceiling_is_a_positive_number_for_a_cost(ceiling: str) -> None:
+    assert _problems(_limited(STUDY_YAML, ceiling))[0].startswith("s.yaml:14: constraints.at_most")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -22,6 +23,12 @@ _WHEN = datetime(2024, 1, 1)
 
 Plain = Callable[[int], optuna.samplers.BaseSampler]
 """Makes plain Optuna's sampler from the seed of one suggestion."""
+
+
+def assert_signatures(known: Mapping[Callable[..., Any], str]) -> None:
+    """Check that functions of Optuna that we replace or call have the parameters that they had."""
+    for function, names in known.items():
+        assert f"({', '.join(inspect.signature(function).parameters)})" == names, function
 
 
 class Pair:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.choosing import best, chosen, knee, limits_of, within
+from service.choosing import best, chosen, knee, within
 from service.errors import UsageError
 
 NAMES = ["accuracy", "latency_ms"]
@@ -63,12 +63,3 @@ def test_a_limit_or_wish_of_another_name_is_refused() -> None:
     for limits, wanted in (({"energy_uj": 1.0}, None), ({}, "energy_uj")):
         with pytest.raises(UsageError, match=words):
             chosen(DOCUMENT, limits, wanted)
-
-
-@pytest.mark.parametrize("item", ["latency_ms", "latency_ms=", "latency_ms=fast", "=1"])
-def test_a_limit_without_a_number_is_refused(item: str) -> None:
-    if item == "=1":
-        assert limits_of([item]) == {"": 1.0}  # no objective of any study
-        return
-    with pytest.raises(UsageError, match=f"--limit {item}: expected an objective and a number, such as latency_ms=0.5"):
-        limits_of([item])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator
 from objectives.space import has_conditions
 from objectives.spec import Study
 from tests.support.studies import make_study
-from tests.unit.service.plain_optuna import Pair, Plain, play
+from tests.unit.service.plain_optuna import Pair, Plain, assert_signatures, play
 
 FLAT: Mapping[str, Any] = {
     "beta": {"range": [0.0, 1.0], "step": 0.25},
@@ -85,7 +84,7 @@ def test_infinite_values_are_split_as_optuna_splits_them() -> None:
 
 def test_what_is_replaced_in_optuna_is_as_it_was() -> None:
     """A new Optuna that changes one of these is to be read before `service/tpe.py` is trusted with it."""
-    known = {
+    known: dict[Callable[..., Any], str] = {
         TPESampler._sample: "(self, study, trial, search_space)",
         TPESampler._sample_relative: "(self, study, trial, search_space)",
         TPESampler.sample_independent: "(self, study, trial, param_name, param_distribution)",
@@ -97,7 +96,6 @@ def test_what_is_replaced_in_optuna_is_as_it_was() -> None:
         tpe._solve_hssp: "(rank_i_loss_vals, rank_i_indices, subset_size, reference_point)",
         _ParzenEstimator.__init__: "(self, observations, search_space, parameters, predetermined_weights)",
     }
-    for function, names in known.items():
-        assert f"({', '.join(inspect.signature(function).parameters)})" == names, function
+    assert_signatures(known)
     sampler = TPESampler(seed=1)
     assert {"_search_space", "_group_decomposed_search_space", "_n_startup_trials", "_rng"} <= set(vars(sampler))
