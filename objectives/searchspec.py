@@ -25,7 +25,7 @@ class SamplerSpec(SpecModel):
 class StoppingSpec(SpecModel):
     """Which trials end before their last epoch; they report all objectives at epochs `grace_epochs * reduction^k`."""
 
-    name: Literal["none", "moasha", "median-front"] = "none"
+    name: Literal["none", "moasha", "median-front", "skyband"] = "none"
     reduction: int = Field(default=3, ge=2)
     grace_epochs: int = Field(default=1, ge=1)
     spare: int = Field(

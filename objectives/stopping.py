@@ -9,8 +9,11 @@ the vectors that other trials had at the same epoch so far (asynchronously: nobo
 - `median-front`: a trial stops behind the median attainment surface of its rung: where half of the others or more
   are at least as good in every objective. It is the median stopping rule of Golovin et al., "Google Vizier", KDD 2017,
   with attainment (Grunert da Fonseca, Fonseca and Hall, EMO 2001) for the order of several objectives.
-- Below an accuracy floor a trial stops whatever else it has: a silent network has the least latency of all, and nothing
-  would ever dominate it. At the last rung the floor is the study's, before that a third of the way to it from chance.
+- `skyband`: a trial stops where `BEHIND` others dominate it, however many are at the rung. The rest is the
+  `BEHIND`-skyband of Papadias, Tao, Fu and Seeger, "Progressive Skyline Computation", TODS 2005.
+- Below an accuracy floor a trial stops at the last rung whatever else it has: a silent network has the least latency of
+  all, and nothing would ever dominate it. The floor is a third of the way from chance to the study's. Before the last
+  rung there is none: the sparsest networks of a front are silent in their first epochs, and wake late.
 - A gate before training stops who would be infeasible or dominated with accuracy 1 and no spike behind the first layer.
 
 One in `spare` losers is trained to the end all the same, which measures how often a stop was wrong.
@@ -31,6 +34,9 @@ from objectives.searchspec import StoppingSpec
 
 FEWEST = 3
 """Vectors at a rung, its own among them, below which no trial is stopped by comparison."""
+
+BEHIND = 4
+"""Who dominate a trial when `skyband` stops it; with fewer, noise of early epochs costs members of the front."""
 
 CORNER = 1.1
 """Where hypervolumes end, in units of an objective's spread over a rung."""
@@ -69,7 +75,7 @@ def rung_floor(spec: StoppingSpec, epoch: int, epochs: int, *, chance: float, fl
         floor: Of a feasible trial at its end.
     """
     is_last = epoch * spec.reduction >= epochs
-    return floor if is_last else min(floor, chance + (floor - chance) / 3)
+    return min(floor, chance + (floor - chance) / 3) if is_last else 0.0
 
 
 def judge(
@@ -102,6 +108,8 @@ def judge(
     losses = _compared([own, *compared], objectives)
     if spec.name == "median-front":
         return _behind_the_median(losses)
+    if spec.name == "skyband":
+        return _outside_the_skyband(losses)
     place, kept = int(_order(losses).tolist().index(0)), math.ceil(count / spec.reduction)
     return Verdict(place >= kept, f"place {place + 1} of {count} at this rung, the better {kept} go on")
 
@@ -143,6 +151,12 @@ def _behind_the_median(losses: Values) -> Verdict:
     better = int((others <= own).all(axis=1).sum())
     words = f"{better} of {len(others)} others at this rung are as good in every objective"
     return Verdict(2 * better >= len(others), words)
+
+
+def _outside_the_skyband(losses: Values) -> Verdict:
+    own, others = losses[0], losses[1:]
+    better = int(((others <= own).all(axis=1) & (others < own).any(axis=1)).sum())
+    return Verdict(better >= BEHIND, f"{better} of {len(others)} others at this rung dominate it")
 
 
 def _order(losses: Values) -> NDArray[np.intp]:

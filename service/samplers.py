@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.space import Choice, Domain, Integer, Log, Params, Range, Scalar, dimensions, has_conditions, walk
 from objectives.spec import Study
+from service.gp import Improvement
 from service.nsga import Generations, WarmNSGA2, WarmNSGA3
 from service.qmc import NumberedQMC
 from service.tpe import TpeMemory, WarmTPE
@@ -76,6 +77,7 @@ class Mirror:
         self._tpe = TpeMemory(self._study.directions, group=has_conditions(study.search))
         genetic = WarmNSGA3 if study.sampler.name == "nsga3" else WarmNSGA2
         self._generations = Generations(genetic._get_generation_key())
+        self._improvement = Improvement(study)
         self._is_slow = False
         self._grid_points = 0
 
@@ -136,17 +138,19 @@ class Mirror:
             storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         else:
             trial_id = storage.create_new_trial(study._study_id)
+        began = time.monotonic()
         if fixed is None and self._spec.sampler.name == "grid":
             storage.set_trial_system_attr(trial_id, GRID_INDEX, self._grid_points)
             fixed = grid_point(self._spec, self._grid_points)
+        elif fixed is None and self._is_modelled:
+            fixed = self._improvement.suggest(_own_seed(self._spec, number))
+            self._is_slow = time.monotonic() - began > self._spec.sampler.limit_s
         if fixed:
             storage.set_trial_system_attr(trial_id, "fixed_params", dict(fixed))
-        began = time.monotonic()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             trial = optuna.Trial(study, trial_id)
             params = walk(self._spec.search, lambda name, domain: _pick(trial, name, domain))
-        self._is_slow = self._is_slow or time.monotonic() - began > self._spec.sampler.limit_s
         frozen = storage.get_trial(trial_id)
         self._notice(frozen)
         attrs = {key: value for key, value in frozen.system_attrs.items() if key != "fixed_params"}
@@ -156,6 +160,10 @@ class Mirror:
         """The trial suggested last was written to the database under this id."""
         if number == len(self._ids):
             self._remember(trial_id, TrialState.RUNNING)
+
+    @property
+    def _is_modelled(self) -> bool:
+        return self._spec.sampler.name == "gp" and not self._is_slow and self._improvement.is_ready
 
     def _own_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
@@ -168,29 +176,37 @@ class Mirror:
     def _notice(self, trial: FrozenTrial) -> None:
         """Tell the sampler's memory of a trial that is new, runs with its parameters, or has finished."""
         match self._spec.sampler.name:
-            case "tpe" | "gp":
+            case "tpe":
                 self._tpe.see(trial)
+            case "gp":
+                self._tpe.see(trial)
+                self._improvement.see(trial)
             case "nsga2" | "nsga3":
                 self._generations.see(trial)
             case "grid":
                 self._grid_points = max(self._grid_points, trial.system_attrs.get(GRID_INDEX, -1) + 1)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        seed = int(seed_sequence(self._spec.sampler.seed, number, stream=1).generate_state(1)[0])
+        seed = _own_seed(self._spec, number)
         match self._spec.sampler.name:
-            case "gp" if not self._is_slow:
-                return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
-            case "tpe" | "gp":
+            case "tpe":
+                return WarmTPE(self._tpe, seed=seed)
+            case "gp" if self._is_slow:
                 return WarmTPE(self._tpe, seed=seed)
             case "nsga2":
                 return WarmNSGA2(self._generations, seed=seed)
             case "nsga3":
                 return WarmNSGA3(self._generations, seed=seed, study_seed=self._spec.sampler.seed)
-            case "qmc":
+            case "qmc" | "gp":
                 space = {name: _distribution(domain) for name, domain in self._spec.search.items()}
                 return NumberedQMC(space, number, seed=self._spec.sampler.seed, own_seed=seed)
             case "random" | "grid":
                 return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _own_seed(study: Study, number: int) -> int:
+    """Seed of one suggestion."""
+    return int(seed_sequence(study.sampler.seed, number, stream=1).generate_state(1)[0])
 
 
 def grid_point(study: Study, index: int) -> Params:

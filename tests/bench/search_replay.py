@@ -128,7 +128,9 @@ class Ours:
             **{name: {"int": [1, 6]} for name in ("time_steps", "train.epochs", "train.batch")},
         }
         baseline = {"surrogate": "atan", "time_steps": 1, "train.epochs": 1, "train.batch": 1}
-        self._mirror = Mirror(make_study(sampler={"name": sampler, "seed": seed}, search=search, baseline=baseline))
+        fields: dict[str, Any] = {"search": search, "baseline": baseline, "objectives": list(OBJECTIVES)}
+        constraints = {"floor": {"accuracy": FLOOR}}
+        self._mirror = Mirror(make_study(sampler={"name": sampler, "seed": seed}, constraints=constraints, **fields))
         self._rows: list[FrozenTrial] = []
 
     def ask(self) -> Place:
@@ -164,10 +166,6 @@ class Run:
     stopped: list[Place] = field(default_factory=list)
     done: list[Place] = field(default_factory=list)
     wrong: int = 0
-
-    def reached(self, volume: float) -> float:
-        """Epochs until a hypervolume; infinite if never."""
-        return next((float(s) for s, v in zip(self.spent, self.volumes, strict=True) if v >= volume), np.inf)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tests.support.scene import SEED, Scene
 ASKED, MANY, ASKED_OF_THE_SHORT = 24, 60, 48
 SEEDS = range(10 * SEED, 10 * SEED + 10)
 FAULTS_IN_A_SEQUENCE = 8
-METHODS = ("none", "moasha", "median-front")
+METHODS = ("none", "moasha", "median-front", "skyband")
 """Of stopping trials early, in turns."""
 
 TELLING = (

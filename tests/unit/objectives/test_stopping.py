@@ -13,7 +13,9 @@ from objectives.searchspec import StoppingSpec
 from objectives.stopping import CORNER, _order, is_spared, judge, judge_bound, rung_epochs, rung_floor
 
 NAMES = ("accuracy", "latency_ms")
-MOASHA, MEDIAN = (StoppingSpec.model_validate({"name": name}) for name in ("moasha", "median-front"))
+MOASHA, MEDIAN, SKYBAND = (
+    StoppingSpec.model_validate({"name": name}) for name in ("moasha", "median-front", "skyband")
+)
 CHANCE, FLOOR = 0.1, 0.7
 
 
@@ -33,17 +35,17 @@ def test_rungs_lie_below_the_last_epoch() -> None:
     assert rung_epochs(spec, 2) == []
 
 
-def test_the_floor_rises_to_the_studys_at_the_last_rung() -> None:
+def test_only_the_last_rung_has_a_floor_as_sparse_networks_wake_late() -> None:
     floors = [rung_floor(MOASHA, epoch, 10, chance=CHANCE, floor=FLOOR) for epoch in (1, 3, 9)]
 
-    assert floors == pytest.approx([0.3, 0.3, 0.7])
+    assert floors == pytest.approx([0.0, 0.0, 0.3])
 
 
 def test_a_floor_below_chance_is_not_raised() -> None:
-    assert rung_floor(MOASHA, 1, 10, chance=0.1, floor=0.05) == 0.05
+    assert rung_floor(MOASHA, 9, 10, chance=0.1, floor=0.05) == 0.05
 
 
-@pytest.mark.parametrize("spec", [MOASHA, MEDIAN], ids=["moasha", "median-front"])
+@pytest.mark.parametrize("spec", [MOASHA, MEDIAN, SKYBAND], ids=["moasha", "median-front", "skyband"])
 def test_a_silent_network_stops_though_nothing_dominates_it(spec: StoppingSpec) -> None:
     verdict = judge(spec, NAMES, vector(0.1, 0.01), LADDER, 0.3)
 
@@ -80,7 +82,17 @@ def test_the_median_front_stops_who_is_dominated_by_half() -> None:
     assert stopped == [False] * 4 + [True] * 4
 
 
-@pytest.mark.parametrize("spec", [MOASHA, MEDIAN], ids=["moasha", "median-front"])
+def test_the_skyband_stops_who_is_dominated_by_four() -> None:
+    stopped = [judge(SKYBAND, NAMES, own, [one for one in LADDER if one != own], 0.3).stop for own in LADDER]
+
+    assert stopped == [False] * 4 + [True] * 4
+
+
+def test_equal_vectors_do_not_put_each_other_outside_the_skyband() -> None:
+    assert not judge(SKYBAND, NAMES, LADDER[0], [LADDER[0]] * 9, 0.3).stop
+
+
+@pytest.mark.parametrize("spec", [MOASHA, MEDIAN, SKYBAND], ids=["moasha", "median-front", "skyband"])
 def test_too_few_are_not_compared(spec: StoppingSpec) -> None:
     verdict = judge(spec, NAMES, LADDER[1], LADDER[:1], 0.3)
 

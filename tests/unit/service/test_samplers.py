@@ -14,6 +14,7 @@ from scipy.stats import qmc
 
 from objectives.space import grid_size
 from objectives.spec import Study
+from service.gp import Improvement
 from service.samplers import GRID_INDEX, Mirror, grid_point, training_seed
 from storage.trials import CONSTRAINT, Suggestion
 from tests.support.studies import make_study
@@ -248,7 +249,28 @@ def test_a_gaussian_process_suggests_and_repeats_itself() -> None:
     assert first != Desk(_study("tpe", FLAT)).play(16)
 
 
-def test_a_gaussian_process_that_is_too_slow_hands_over_to_tpe() -> None:
+def test_a_gaussian_process_that_is_too_slow_hands_over_to_tpe(monkeypatch: pytest.MonkeyPatch) -> None:
+    modelled = []
+    suggest = Improvement.suggest
+    monkeypatch.setattr(Improvement, "suggest", lambda self, seed: modelled.append(seed) or suggest(self, seed))
     slow = make_study(sampler={"name": "gp", "seed": 3, "limit_s": 1e-9}, search=dict(FLAT), baseline={})
 
-    assert Desk(slow).play(24)[1:] == Desk(_study("tpe", FLAT)).play(24)[1:]
+    Desk(slow).play(40)
+
+    assert len(modelled) == 1
+
+
+def test_a_gaussian_process_walks_conditional_spaces_and_goes_on_after_a_restart() -> None:
+    study = _study("gp", CONDITIONAL)
+
+    played = Desk(study).play(20)
+
+    assert played == Desk(study, rebuild=True).play(20)
+    assert all(("slope" in params) == (params["surrogate"] == "fast_sigmoid") for params in played)
+
+
+def test_a_gaussian_process_begins_no_configuration_twice_while_others_are_left() -> None:
+    """Four by five by three configurations, of which the startup may draw some twice."""
+    modelled = Desk(_study("gp", FLAT)).play(40)[14:]
+
+    assert len({repr(params) for params in modelled}) == len(modelled)
